@@ -1,0 +1,66 @@
+"""Tune, fit, judge and register a model of what was collected; it becomes the challenger.
+
+    python -m flows.train --trials 60 --as-of 2024-01-01
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pandas as pd
+from prefect import flow, get_run_logger, runtime
+
+from models.evaluation import split_by_release
+from settings import get_settings
+from tasks.catalogue import fingerprint
+from tasks.command_line import run_from_shell
+from tasks.registry import code_hash, commit, find_trained, register, run_metrics
+from tasks.source import SourceName, choose_source
+from tasks.tmdb import now
+from tasks.training import fit, judge, load_movies, show_comparison
+from tasks.tuning import tune
+
+
+@flow(name="train-model")
+def train_model(
+    trials: int = 30, as_of: date | None = None, source: SourceName | None = None, seed: int = 0
+) -> dict[str, str | int | float]:
+    """Train on movies released before a day and register the best recipe as challenger.
+
+    trials: how many recipes Optuna tries, over XGBoost, LightGBM and Random Forest.
+    as_of: the world as known that day: nothing released on it or later is learned from; default: the scheduled date.
+    source: tmdb or sample; default: tmdb where a token is set or its movies were collected.
+    seed: of the search and of the learners.
+    """
+    settings, log = get_settings(), get_run_logger()
+    source = source or choose_source(settings)
+    movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
+    newest = movies["release_date"].max()
+    data = fingerprint(movies)
+    tags = {"source": source, "data": data, "code": code_hash(), "trials": str(trials), "seed": str(seed)}
+    version = find_trained(tags)
+    if version:
+        log.info("%s was trained on the same data with the same code: nothing to do", version.label)
+    else:
+        end = newest + pd.Timedelta(days=1)
+        train, holdout = split_by_release(movies, end)
+        log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))
+        study = f"{settings.model_name}-{data}-{tags['code']}-{seed}"
+        best = tune(train, trials, seed, study, settings.optuna_storage)
+        judged = fit(train, best.family, best.params, seed, "before the hold-out")
+        figures = judge(judged, train, holdout)
+        shipped = fit(movies, best.family, best.params, seed, "on everything")
+        facts = {"as_of": str(end.date()), "judged_until": judged.learned_until_, "family": best.family}
+        facts |= {"synthetic": str(source == "sample").lower(), "commit": commit(), "movies": str(len(movies))}
+        facts |= {"trained_at": now().isoformat()}
+        params = {"family": best.family, **best.params, "trials": trials, "seed": seed}
+        metrics = figures | {"tuning_rmse": best.rmse}
+        version = register(shipped, judged, holdout, params, metrics, tags | facts, best.trials)
+    figures = run_metrics(version)
+    show_comparison(figures, f"{version.tags['family']} {version.label}", source)
+    log.info("%s: hold-out RMSE %.3f", version.label, figures["holdout_rmse"])
+    return {"version": version.number, "family": version.tags["family"], "rmse": figures["holdout_rmse"]}
+
+
+if __name__ == "__main__":
+    print(run_from_shell(train_model))

@@ -1,0 +1,104 @@
+"""Judge predictions as they will be used: on movies released after everything that was learned from.
+
+Movies are split by release date, never at random. Every figure stands beside baselines that need no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from models.history import Level
+
+MIN_VOTES = 50  # below, a rating says more about the few who voted than about the movie
+HOLDOUT_DAYS = 365
+
+
+def metrics(actual: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
+    """Return rmse, mae, r2 and spearman. Raises ValueError for empty, unequal or non-finite input."""
+    y, p = np.asarray(actual, dtype=float), np.asarray(predicted, dtype=float)
+    if y.shape != p.shape or y.size == 0:
+        raise ValueError(f"need as many predictions as ratings, and at least one: got {p.shape} for {y.shape}")
+    if not (np.isfinite(y).all() and np.isfinite(p).all()):
+        raise ValueError("ratings and predictions must be finite numbers")
+    error = y - p
+    spread = float(((y - y.mean()) ** 2).mean())
+    constant = len(np.unique(p)) < 2 or len(np.unique(y)) < 2
+    return {
+        "rmse": float(np.sqrt((error**2).mean())),
+        "mae": float(np.abs(error).mean()),
+        "r2": 1 - float((error**2).mean()) / spread if spread else 0.0,
+        "spearman": 0.0 if constant else float(pd.Series(y).corr(pd.Series(p), method="spearman")),
+    }
+
+
+def skill(actual: ArrayLike, predicted: ArrayLike, baseline: ArrayLike) -> float:
+    """Return the share of the baseline's squared error that the prediction removes: 1 is perfect, 0 no better."""
+    return 1 - (metrics(actual, predicted)["rmse"] / metrics(actual, baseline)["rmse"]) ** 2
+
+
+def split_by_release(movies: pd.DataFrame, as_of: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split rated movies released before `as_of` into those to learn from and the hold-out of the newest twelve months.
+
+    The hold-out keeps only movies with at least `MIN_VOTES` votes. Raises ValueError where either side is empty.
+    """
+    known = movies[movies["release_date"].notna() & (movies["release_date"] < as_of) & movies["vote_average"].notna()]
+    start = as_of - pd.Timedelta(days=HOLDOUT_DAYS)
+    train = known[known["release_date"] < start]
+    holdout = known[(known["release_date"] >= start) & (known["vote_count"] >= MIN_VOTES)]
+    for name, part in (("training movie", train), ("hold-out movie", holdout)):
+        if part.empty:
+            raise ValueError(
+                f"no {name}: {len(known)} rated movies were released before {as_of.date()} and the hold-out starts "
+                f"{start.date()}; collect more years, or choose another as_of"
+            )
+    return train.reset_index(drop=True), holdout.reset_index(drop=True)
+
+
+def walk_forward(movies: pd.DataFrame, years: int, end: pd.Timestamp) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Yield (earlier rows, rows to judge) for each of the last `years` twelve-month periods before `end`, oldest first.
+
+    Judged rows have at least `MIN_VOTES` votes. Periods with nothing to learn from or to judge are left out.
+    """
+    released, votes = movies["release_date"], movies["vote_count"]
+    for back in range(years, 0, -1):
+        start = end - pd.DateOffset(years=back)
+        stop = end - pd.DateOffset(years=back - 1)
+        earlier = np.flatnonzero(released < start)
+        judged = np.flatnonzero((released >= start) & (released < stop) & (votes >= MIN_VOTES))
+        if len(earlier) and len(judged):
+            yield earlier, judged
+
+
+def baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Predict `test` without a model: the mean of all training movies, of the last five years, and by genre of those."""
+    ratings = train["vote_average"].to_numpy(dtype=float)
+    level = Level(_days(train), ratings)
+    now = [level.at(int(train["release_date"].max().toordinal()) + 1)] * len(test)
+    recent = train[train["release_date"] > train["release_date"].max() - pd.Timedelta(days=Level.YEARS * 365)]
+    by_genre = recent.explode("genres").groupby("genres")["vote_average"].mean().to_dict()
+    genre = [np.mean([by_genre.get(g, now[0]) for g in genres] or [now[0]]) for genres in test["genres"]]
+    return {
+        "training mean": np.full(len(test), ratings.mean()),
+        "trailing five-year mean": np.array(now, dtype=float),
+        "genre mean": np.array(genre, dtype=float),
+    }
+
+
+def paired_bootstrap(
+    actual: ArrayLike, champion: ArrayLike, challenger: ArrayLike, rounds: int = 2000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return `rounds` resampled differences in RMSE, challenger minus champion, on the same movies: below 0 is better."""
+    y = np.asarray(actual, dtype=float)
+    old, new = (y - np.asarray(champion, dtype=float)) ** 2, (y - np.asarray(challenger, dtype=float)) ** 2
+    rows = np.random.default_rng(seed).integers(0, len(y), size=(rounds, len(y)))
+    difference: NDArray[np.float64] = np.sqrt(new[rows].mean(axis=1)) - np.sqrt(old[rows].mean(axis=1))
+    return difference
+
+
+def _days(movies: pd.DataFrame) -> NDArray[np.int64]:
+    return np.array([d.toordinal() for d in movies["release_date"]], dtype=np.int64)

@@ -1,0 +1,166 @@
+"""What a movie is: its fields, their ranges, and when each of them is known.
+
+The names are TMDB's own. `FIELDS` says of every stored field whether the world knows it before the release; a feature
+may only come from one of `INPUTS`. `Movie` is the typed form in which a person or a program describes one movie to the
+service; training reads the same fields from the catalogue.
+
+TMDB codes a missing value as 0, "" or []: a budget of 0 is unknown, not free. Here missing is None (or an empty list).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+FIRST_DATE = date(1874, 1, 1)  # the oldest film on record is from 1874
+LAST_DATE = date(2100, 12, 31)
+MAX_RUNTIME = 1_000.0  # minutes; the longest film that cinemas have shown is a little under 15 hours
+MAX_BUDGET = 2_000_000_000.0  # US dollars; four times the dearest film so far
+MIN_RATING, MAX_RATING = 0.0, 10.0
+
+
+@dataclass(frozen=True)
+class RawField:
+    """One stored fact about a movie: `known` is "before" or "after" its release; "record" is book-keeping, no fact about it."""
+
+    known: Literal["before", "after", "record"]
+    what: str
+
+
+FIELDS: dict[str, RawField] = {
+    "id": RawField("record", "TMDB's number of the movie"),
+    "imdb_id": RawField("record", "IMDb's id, where TMDB has it"),
+    "title": RawField("before", "title in English"),
+    "original_title": RawField("before", "title in the original language"),
+    "overview": RawField("before", "synopsis in English"),
+    "tagline": RawField("before", "tagline in English"),
+    "genres": RawField("before", "names of the genres"),
+    "release_date": RawField("before", "first release anywhere"),
+    "original_language": RawField("before", "ISO 639-1 code"),
+    "spoken_languages": RawField("before", "ISO 639-1 codes"),
+    "runtime": RawField("before", "minutes"),
+    "budget": RawField("before", "US dollars"),
+    "production_companies": RawField("before", "companies"),
+    "production_countries": RawField("before", "countries, id is ISO 3166-1"),
+    # Known before the release only for a later member: a first movie's collection may exist because of its sequel.
+    "belongs_to_collection": RawField("before", "collection; used only when an earlier member exists"),
+    "cast": RawField("before", "actors in billing order"),
+    "directors": RawField("before", "directors"),
+    "writers": RawField("before", "writers"),
+    "producers": RawField("before", "producers"),
+    "cinematographers": RawField("before", "directors of photography"),
+    "composers": RawField("before", "composers of the music"),
+    "editors": RawField("before", "editors"),
+    "vote_average": RawField("after", "mean rating of TMDB's users, 0 to 10: what is predicted"),
+    "vote_count": RawField("after", "number of votes behind vote_average"),
+    "popularity": RawField("after", "TMDB's measure of attention"),
+    "revenue": RawField("after", "box office, US dollars"),
+    "status": RawField("after", "Released, Post Production, …"),
+    "fetched_at": RawField("record", "when this record was read"),
+}
+INPUTS = tuple(name for name, field in FIELDS.items() if field.known == "before")
+ENTITIES = ("production_companies", "production_countries", "cast", "directors", "writers", "producers")
+ENTITIES += ("cinematographers", "composers", "editors")
+TARGET = "vote_average"
+
+
+def _named(value: Any) -> Any:
+    """Accept a bare name where an entity is expected."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _iso_date(value: Any) -> date | None:
+    """Read "YYYY-MM-DD" strictly; "" is TMDB's way to say unknown."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, date):
+        return date(value.year, value.month, value.day)
+    try:
+        if not (isinstance(value, str) and len(value) == 10):
+            raise ValueError
+        day = date.fromisoformat(value)
+    except ValueError:
+        raise ValueError('must be a date written as "YYYY-MM-DD"') from None
+    if not FIRST_DATE <= day <= LAST_DATE:
+        raise ValueError(f"must lie between {FIRST_DATE} and {LAST_DATE}")
+    return day
+
+
+def _zero_is_missing(value: Any) -> Any:
+    """TMDB codes an unknown amount as 0."""
+    return None if value == 0 and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, StringConstraints(strict=True, max_length=10_000)]
+Name = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=300)]
+
+
+class Entity(BaseModel):
+    """A person, company, country or collection: by name, and by TMDB's id where the caller knows it."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Name
+    id: Annotated[str, StringConstraints(max_length=32), BeforeValidator(lambda v: str(v) if type(v) is int else v)] | None = None
+
+
+Named = Annotated[
+    Entity,
+    BeforeValidator(_named),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": 300},
+                {
+                    "type": "object",
+                    "properties": {
+                        "name": {"type": "string", "minLength": 1, "maxLength": 300},
+                        "id": {"anyOf": [{"type": "string", "maxLength": 32}, {"type": "integer"}, {"type": "null"}]},
+                    },
+                    "required": ["name"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+Entities = Annotated[list[Named], Field(max_length=500)]
+Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), BeforeValidator(_zero_is_missing)]
+Code = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z]{2,3}$", to_lower=True)]
+
+
+class Movie(BaseModel):
+    """One movie as it is known before its release, in TMDB's field names. Everything but the title may be left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Name
+    original_title: Text | None = None
+    overview: Text | None = Field(None, description="synopsis in English")
+    tagline: Text | None = None
+    genres: list[Name] = Field([], max_length=30, description="names as TMDB writes them: Drama, Science Fiction, …")
+    release_date: Annotated[
+        date | None,
+        BeforeValidator(_iso_date),
+        WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}),
+    ] = Field(None, description="YYYY-MM-DD")
+    original_language: Code | None = Field(None, description="ISO 639-1 code")
+    spoken_languages: list[Code] = Field([], max_length=50, description="ISO 639-1 codes")
+    runtime: Annotated[Amount, Field(le=MAX_RUNTIME)] | None = Field(None, description="minutes; 0 means unknown")
+    budget: Annotated[Amount, Field(le=MAX_BUDGET)] | None = Field(None, description="US dollars; 0 means unknown")
+    production_companies: Entities = []
+    production_countries: Entities = Field([], description="ISO 3166-1 codes or English names")
+    belongs_to_collection: Named | None = None
+    cast: Entities = Field([], description="in billing order")
+    directors: Entities = []
+    writers: Entities = []
+    producers: Entities = []
+    cinematographers: Entities = []
+    composers: Entities = []
+    editors: Entities = []
+
+    def facts(self) -> dict[str, Any]:
+        """The raw movie that the model takes: a dict with one entry for each of `INPUTS`."""
+        return self.model_dump()

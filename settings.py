@@ -1,0 +1,59 @@
+"""Where things are: the one reader of the environment.
+
+Every variable stands in `.env.example`, which a test holds to this file. Nothing is read at import; `get_settings()`
+reads once. What to do this time is a flow parameter, what the model is stands in `models/`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT = Path(__file__).resolve().parent
+
+
+class Settings(BaseSettings):
+    """The environment, typed. An empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    tmdb_api_token: SecretStr | None = Field(None, description="TMDB read access token; without it the sample is used")
+    tmdb_base_url: str = Field("https://api.themoviedb.org/3", description="TMDB's address, or a stand-in's")
+    tmdb_rate: float = Field(40.0, gt=0, le=1000, description="requests a second, at most")
+    store_uri: str = Field("data", description="a folder or s3://bucket/prefix")
+    mlflow_tracking_uri: str = Field(f"sqlite:///{PROJECT}/mlflow.db", description="MLflow server or database")
+    optuna_storage: str = Field(f"sqlite:///{PROJECT}/optuna.db", description="database of the tuning studies")
+    model_name: str = Field("movie-rating", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="name in the registry")
+    bentoml_home: Path = Field(PROJECT / "bentos", description="BentoML's store of models and bentos")
+    service_port: int = Field(3000, ge=1, le=65535, description="port of `make serve`, on loopback")
+
+    @field_validator("tmdb_base_url")
+    @classmethod
+    def _no_trailing_slash(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("store_uri")
+    @classmethod
+    def _anchor_folder(cls, value: str) -> str:
+        """A relative folder belongs to the project, wherever a worker was started."""
+        if value.startswith("s3://"):
+            return value.rstrip("/")
+        if "://" in value:
+            raise ValueError(f"STORE_URI {value!r} must be a folder or s3://bucket/prefix")
+        return str(PROJECT / value)
+
+    @field_validator("bentoml_home")
+    @classmethod
+    def _anchor_home(cls, value: Path) -> Path:
+        return PROJECT / value
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """Read the environment and `.env` once."""
+    return Settings()

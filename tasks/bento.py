@@ -1,0 +1,158 @@
+"""BentoML: the model in its store, the bento built from it, and the service started for a question or for good.
+
+Everything is tagged with the MLflow version (`movie-rating:v7`, `premiere:v7`) and asked for by that tag. BentoML runs
+as a command of its own: it reads its home and its arguments once a process.
+
+    python -m tasks.bento        serve the champion on loopback until stopped
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect import task
+
+from settings import PROJECT, get_settings
+from tasks import registry
+from tasks.registry import Version
+
+START_SECONDS = 60
+
+
+@task(name="build bento", task_run_name="build bento {version.label}", retries=1, retry_delay_seconds=5)
+def build_bento(version: Version) -> str:
+    """Put the model into BentoML's store and build the bento, unless they are there; return the bento's tag."""
+    import_model(version)
+    tag = f"premiere:{version.label}"
+    if _bentoml("get", tag, check=False).returncode != 0:
+        _bentoml("build", "--version", version.label, "--arg", f"model={model_tag(version)}", str(PROJECT))
+    return tag
+
+
+def import_model(version: Version) -> None:
+    """Copy what ships of a version from MLflow into BentoML's model store, under the version's tag."""
+    os.environ["BENTOML_HOME"] = _home()
+    registry.client()
+    import bentoml
+
+    try:
+        bentoml.models.get(model_tag(version))
+        return
+    except bentoml.exceptions.NotFound:
+        pass
+    tags = version.tags
+    facts: dict[str, Any] = {key: tags[key] for key in ("sha256", "family", "source", "trained_at")}
+    facts |= {"synthetic": tags["synthetic"] == "true", "metrics": registry.run_metrics(version)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bentoml.mlflow.import_model(model_tag(version), registry.model_uri(version), metadata=facts)
+
+
+def model_tag(version: Version) -> str:
+    """Return the tag of a version in BentoML's model store."""
+    return f"{get_settings().model_name}:{version.label}"
+
+
+@task(name="ask the service", task_run_name="ask {bento}")
+def ask_service(bento: str, movies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Start a bento as it was built, ask it about each movie over HTTP, stop it, and return its answers.
+
+    Raises RuntimeError with the service's own words where it does not start or does not answer 200.
+    """
+    answers = []
+    with running(bento) as url:
+        for movie in movies:
+            response = httpx.post(f"{url}/predict", json={"movie": movie}, timeout=30)
+            if response.status_code != 200:
+                raise RuntimeError(f"{bento} answered {response.status_code} to {movie['title']!r}: {response.text[:500]}")
+            answers.append(response.json())
+    return answers
+
+
+@contextmanager
+def running(bento: str, port: int | None = None) -> Iterator[str]:
+    """Serve a bento on loopback while the block runs; yield its address once it is ready."""
+    port = port or _free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(serve_command(bento, port), env=_environment(), stdout=log, stderr=log) as server,
+    ):
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not _ready(url):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise RuntimeError(f"{bento} did not get ready on {url}; its last words:\n{log.read()[-3000:]}")
+                time.sleep(0.1)
+            yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def serve_command(bento: str, port: int) -> list[str]:
+    """Return the command that serves a bento on loopback."""
+    return [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def serve_champion() -> None:
+    """Become the service of the champion, in the foreground, on SERVICE_PORT."""
+    settings = get_settings()
+    bento = build_bento.fn(registry.find(registry.CHAMPION))
+    print(f"{bento} on http://127.0.0.1:{settings.service_port} (Ctrl-C stops it)", flush=True)
+    command = serve_command(bento, settings.service_port)
+    os.execve(command[0], command, _environment())  # noqa: S606 (our own interpreter)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _bentoml(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bentoml", *arguments]
+    done = subprocess.run(command, env=_environment(), cwd=PROJECT, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise RuntimeError(f"bentoml {' '.join(arguments)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    return done
+
+
+def _home() -> str:
+    home: Path = get_settings().bentoml_home
+    home.mkdir(parents=True, exist_ok=True)
+    return str(home)
+
+
+def _environment() -> dict[str, str]:
+    """The environment of BentoML's commands: nothing is reported to its makers."""
+    return os.environ | {"BENTOML_HOME": _home(), "BENTOML_DO_NOT_TRACK": "True", "PYTHONWARNINGS": "ignore"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    try:
+        serve_champion()
+    except LookupError as error:
+        sys.exit(f"nothing to serve: {error}")

@@ -1,0 +1,63 @@
+"""Run a flow from the shell with the parameters that it has as a function: `--name value`, `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import types
+import typing
+from datetime import date
+from typing import Any
+
+from prefect import Flow
+
+
+def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
+    """Call `flow` with the options given on the command line and return its result."""
+    function = flow.fn
+    text = inspect.getdoc(function) or ""
+    parser = argparse.ArgumentParser(
+        description=text.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    helps = dict(re.findall(r"^(\w+): (.+)$", text, re.MULTILINE))
+    hints = typing.get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, choices, many = _kind(hints[name])
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind if kind is not bool else _truth,
+            choices=choices,
+            nargs="*" if many else None,
+            default=parameter.default,
+            metavar=None if choices else kind.__name__.upper(),
+            help=helps.get(name, ""),
+        )
+    return flow(**vars(parser.parse_args(argv)))
+
+
+def _kind(hint: Any) -> tuple[Any, list[Any] | None, bool]:
+    """Return the converter, the choices and whether several are taken, for a parameter's type."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
+    if typing.get_origin(hint) is list:
+        kind, choices, _ = _kind(typing.get_args(hint)[0])
+        return kind, choices, True
+    if typing.get_origin(hint) is typing.Literal:
+        return str, list(typing.get_args(hint)), False
+    return (_day if hint is date else hint), None, False
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2024-01-31") from None
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in ("true", "yes", "1"):
+        return True
+    if text.lower() in ("false", "no", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")

@@ -1,0 +1,226 @@
+"""MLflow: what was tried, what came of it, and which version is champion.
+
+One run a training. Under one registered version live two fits of the same recipe: `model`, fitted on everything known,
+is what ships; `judged`, fitted before the hold-out, is what its metrics speak of and what later versions are compared
+with. Both are saved as skops, without pickle. Aliases: `challenger` is the newest version, `champion` the one in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import task
+
+from models.estimator import TRUSTED_TYPES, RatingModel
+from models.movie import INPUTS
+from settings import PROJECT, get_settings
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+EXPERIMENT = "premiere"
+SERVING_PACKAGES = ("scikit-learn", "skops", "xgboost-cpu", "lightgbm", "textblob", "pandas", "pydantic")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version: its number, the address of its files, and what is known of it."""
+
+    number: int
+    run_id: str
+    tags: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """How it is called everywhere outside MLflow: v7."""
+        return f"v{self.number}"
+
+
+def client() -> Any:
+    """Return an MLflow client of the configured registry; MLflow is imported only here and is slow to."""
+    warnings.filterwarnings("ignore", module="mlflow")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(get_settings().mlflow_tracking_uri)
+    return mlflow.MlflowClient()
+
+
+def inputs(movies: pd.DataFrame) -> pd.DataFrame:
+    """Return the raw facts that a registered model takes, as its signature wants them: dates as ISO text."""
+    frame = movies[list(INPUTS)].copy()
+    frame["release_date"] = movies["release_date"].dt.strftime("%Y-%m-%d")
+    return frame
+
+
+@task(name="register", retries=2, retry_delay_seconds=5)
+def register(
+    shipped: RatingModel,
+    judged: RatingModel,
+    example: pd.DataFrame,
+    params: dict[str, Any],
+    metrics: dict[str, float],
+    tags: dict[str, str],
+    trials: list[dict[str, Any]],
+) -> Version:
+    """Log a training run with both fits and return the new version, which becomes challenger."""
+    mlflow_client = client()
+    import mlflow
+
+    name = get_settings().model_name
+    mlflow.set_experiment(experiment_id=_experiment(mlflow_client))
+    raw = inputs(example)
+    signature = mlflow.models.infer_signature(raw, shipped.predict(raw))
+    with mlflow.start_run(run_name=f"{params['family']} as of {tags['as_of']}") as run, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.log_params(params)
+        mlflow.log_metrics(metrics)
+        mlflow.set_tags(tags)
+        mlflow.log_table(pd.DataFrame(trials), "trials.json")
+        logged = {
+            fit: mlflow.sklearn.log_model(
+                model,
+                name=fit,
+                signature=signature,
+                input_example=raw.head(2),
+                serialization_format="skops",
+                skops_trusted_types=TRUSTED_TYPES,
+                pip_requirements=[f"{package}=={installed(package)}" for package in SERVING_PACKAGES],
+            )
+            for fit, model in (("model", shipped), ("judged", judged))
+        }
+        if logged["model"].signature is None:
+            raise RuntimeError("MLflow kept no signature of the model: its input example has a type it cannot name")
+    if not mlflow_client.search_registered_models(f"name = '{name}'"):
+        mlflow_client.create_registered_model(name, description="Predicts a movie's rating before its premiere.")
+    created = mlflow_client.create_model_version(
+        name,
+        source=logged["model"].model_uri,
+        run_id=run.info.run_id,
+        model_id=logged["model"].model_id,
+        tags=tags | {"judged_uri": logged["judged"].model_uri},
+    )
+    number = int(created.version)
+    digest = content_hash(Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}")))
+    mlflow_client.set_model_version_tag(name, str(number), "sha256", digest)
+    mlflow_client.set_registered_model_alias(name, CHALLENGER, str(number))
+    return find(str(number))
+
+
+def find(number_or_alias: str) -> Version:
+    """Return a version by its number, or the one that an alias points to now.
+
+    Raises LookupError, with what to do about it, where there is none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name = get_settings().model_name
+    mlflow_client = client()
+    try:
+        if number_or_alias.isdigit():
+            found = mlflow_client.get_model_version(name, number_or_alias)
+        else:
+            found = mlflow_client.get_model_version_by_alias(name, number_or_alias)
+    except MlflowException as error:
+        raise LookupError(
+            f"the registry has no {number_or_alias} of model {name}: train one first, with python -m flows.train"
+            + (", and promote it, with python -m flows.promote" if number_or_alias == CHAMPION else "")
+        ) from error
+    return Version(int(found.version), found.run_id, dict(found.tags))
+
+
+def find_trained(tags: dict[str, str]) -> Version | None:
+    """Return the newest version that carries all these tags, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        versions = client().search_model_versions(f"name = '{get_settings().model_name}'")
+    except MlflowException:
+        return None
+    alike = [v for v in versions if tags.items() <= v.tags.items()]
+    return find(str(max(int(v.version) for v in alike))) if alike else None
+
+
+def set_alias(alias: str, version: Version) -> None:
+    """Point an alias to a version."""
+    client().set_registered_model_alias(get_settings().model_name, alias, str(version.number))
+
+
+def tag_version(version: Version, tags: dict[str, str]) -> None:
+    """Write facts onto a version."""
+    mlflow_client = client()
+    for key, value in tags.items():
+        mlflow_client.set_model_version_tag(get_settings().model_name, str(version.number), key, value)
+
+
+def run_metrics(version: Version) -> dict[str, float]:
+    """Return the metrics of the run that made a version."""
+    return dict(client().get_run(version.run_id).data.metrics)
+
+
+def load_judged(version: Version) -> RatingModel:
+    """Load the fit that ended before its hold-out."""
+    return _load(version.tags["judged_uri"])
+
+
+def load_shipped(version: Version) -> RatingModel:
+    """Load the fit on everything, which is served."""
+    return _load(model_uri(version))
+
+
+def _load(uri: str) -> RatingModel:
+    client()
+    import mlflow
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model: RatingModel = mlflow.sklearn.load_model(uri)
+    return model
+
+
+def model_uri(version: Version) -> str:
+    """Return MLflow's address of what ships."""
+    return f"models:/{get_settings().model_name}/{version.number}"
+
+
+def content_hash(folder: Path) -> str:
+    """Return the SHA-256 of the stored model file: the same in the registry, in a bento and in an image."""
+    return hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
+
+
+def code_hash() -> str:
+    """Return a digest of `models/`: what a model is made by."""
+    digest = hashlib.sha256()
+    for path in sorted((PROJECT / "models").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def commit() -> str:
+    """Return the commit of the project's checkout, or "unknown" where there is none."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False  # noqa: S607
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def _experiment(mlflow_client: Any) -> str:
+    """Return the experiment's id. With a database as registry its files go beside that database."""
+    found = mlflow_client.get_experiment_by_name(EXPERIMENT)
+    if found:
+        return str(found.experiment_id)
+    uri = get_settings().mlflow_tracking_uri
+    location = None
+    if uri.startswith("sqlite:///"):
+        location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+    return str(mlflow_client.create_experiment(EXPERIMENT, artifact_location=location))

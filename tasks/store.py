@@ -1,0 +1,114 @@
+"""Bytes by key, in a folder or in S3, the same way.
+
+A write is atomic: a reader finds the old bytes or the new ones, never half. It knows nothing of movies. Credentials
+and endpoint of S3 come from the AWS environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, a role, …).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+
+class Store(Protocol):
+    """Bytes by key; keys are relative paths with "/"."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """Return the bytes at `key`; raises FileNotFoundError."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put the bytes at `key`, whole or not at all."""
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return all keys that start with `prefix`, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Remove `key`; no error where there is none."""
+
+
+class FolderStore:
+    """A store in a local folder, made on the first write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = str(folder)
+
+    def read(self, key: str) -> bytes:
+        return (self.folder / key).read_bytes()
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self.folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+
+    def keys(self, prefix: str) -> list[str]:
+        top = self.folder / Path(prefix).parent if not prefix.endswith("/") else self.folder / prefix
+        found = (p.relative_to(self.folder).as_posix() for p in top.rglob("*") if p.is_file())
+        return sorted(key for key in found if key.startswith(prefix) and "/.partial-" not in f"/{key}")
+
+    def delete(self, key: str) -> None:
+        (self.folder / key).unlink(missing_ok=True)
+
+
+class S3Store:
+    """A store under a prefix of an S3 bucket, Amazon's or another's."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self.bucket, self.prefix = bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
+        # Servers other than Amazon's do not know its newer checksums.
+        config = Config(
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            connect_timeout=10,
+            read_timeout=60,
+            retries={"max_attempts": 5, "mode": "standard"},
+        )
+        self._client: Any = boto3.client("s3", config=config)
+
+    def read(self, key: str) -> bytes:
+        try:
+            body: bytes = self._client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                raise FileNotFoundError(f"{self.uri}/{key}") from error
+            raise
+        return body
+
+    def write(self, key: str, data: bytes) -> None:
+        self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data)
+
+    def keys(self, prefix: str) -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
+        return sorted(item["Key"][len(self.prefix) :] for page in pages for item in page.get("Contents", []))
+
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+
+
+def open_store(uri: str) -> Store:
+    """Open the store at a folder or at s3://bucket/prefix."""
+    parts = urlsplit(uri)
+    if parts.scheme == "s3":
+        if len(parts.netloc) < 3:
+            raise ValueError(f"STORE_URI {uri!r} names no bucket: write s3://bucket/prefix")
+        return S3Store(parts.netloc, parts.path)
+    return FolderStore(Path(uri))

@@ -1,0 +1,101 @@
+"""Look for the best family and parameters with Optuna, judged by walk-forward on movies before the hold-out.
+
+One study over all families: the parameters of each are sampled together (`group`), because sampling them independently
+is measurably worse. The study lives in a database and is named after the data and the code, so the same question asked
+again goes on where it stopped. Trials are asked for in pairs, run side by side and told in order: same seed, same study.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from prefect import get_run_logger, task
+
+from models.estimator import FAMILIES, RatingModel, rating_weights, walk_forward_residuals
+from models.features import MovieFeatures
+
+TUNING_YEARS = 3
+SIDE_BY_SIDE = 2
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best recipe of a study: family, its parameters, its walk-forward RMSE, and how many trials stand behind it."""
+
+    family: str
+    params: dict[str, Any]
+    rmse: float
+    trials: list[dict[str, Any]]
+
+
+@task(name="tune", task_run_name="tune {trials} trials")
+def tune(movies: pd.DataFrame, trials: int, seed: int, study_name: str, storage: str) -> Tuned:
+    """Return the best of `trials` recipes on `movies`, of which each year is predicted from those before it."""
+    log = get_run_logger()
+    return search(movies, trials, seed, study_name, storage, log.info)
+
+
+def search(
+    movies: pd.DataFrame, trials: int, seed: int, study_name: str, storage: str, say: Callable[..., None]
+) -> Tuned:
+    """Do the work of `tune`; `say` takes a log message and its arguments."""
+    objective = _objective(movies, seed)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group` may change; the lock holds it
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    study = optuna.create_study(
+        study_name=study_name, storage=storage, direction="minimize", load_if_exists=True, sampler=sampler
+    )
+    if not study.trials:
+        for family, spec in FAMILIES.items():
+            defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
+            study.enqueue_trial({"family": family} | defaults)
+    done = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
+    if done:
+        say("study %s goes on after %d trials", study_name, done)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        while done < trials:
+            asked = [study.ask() for _ in range(min(SIDE_BY_SIDE, trials - done))]
+            recipes = [suggest(trial) for trial in asked]
+            errors = pool.map(lambda recipe: objective(*recipe), recipes)
+            for trial, (family, _), error in zip(asked, recipes, errors, strict=True):
+                study.tell(trial, error)
+                done += 1
+                say("trial %d of %d: %s %.4f, best %.4f", done, trials, family, error, study.best_value)
+    history = [
+        {"number": t.number, "rmse": t.value, **t.params}
+        for t in study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    ]
+    family, params = suggest(optuna.trial.FixedTrial(study.best_params))
+    return Tuned(family, params, study.best_value, history)
+
+
+def suggest(trial: Any) -> tuple[str, dict[str, Any]]:
+    """Return the family of a trial and the parameters that its learner gets."""
+    family = trial.suggest_categorical("family", list(FAMILIES))
+    return family, FAMILIES[family].space(trial)
+
+
+def _objective(movies: pd.DataFrame, seed: int) -> Callable[[str, dict[str, Any]], float]:
+    """Return the walk-forward RMSE of a recipe. Features are computed once: each row sees only its own past."""
+    ratings = movies["vote_average"].to_numpy(dtype=float)
+    weights = rating_weights(movies["vote_count"])
+    features = MovieFeatures().fit(movies, ratings).transform(movies)
+    end = movies["release_date"].max() + pd.Timedelta(days=1)
+
+    def objective(family: str, params: dict[str, Any]) -> float:
+        learner = RatingModel(family, params, seed=seed).learner()
+        residuals, _ = walk_forward_residuals(learner, features, ratings, weights, movies, TUNING_YEARS, end)
+        return float(np.sqrt((residuals**2).mean()))
+
+    return objective
