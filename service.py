@@ -69,11 +69,14 @@ class Served:
     def __init__(self, stored: bentoml.Model) -> None:
         path = Path(stored.path) / "mlflow_model" / "model.skops"
         self.rating_model: RatingModel = skops_io.load(path, trusted=TRUSTED_TYPES)
-        facts = dict(stored.info.metadata)
+        facts: dict[str, Any] = dict(stored.info.metadata)
         self.metrics: dict[str, float] = facts.pop("metrics", {})
         name, _, version = str(stored.tag).partition(":")
         self.info = ModelInfo(
-            name=name, version=version, learned_until=self.rating_model.learned_until_, **{str(k): v for k, v in facts.items()}
+            name=name,
+            version=version,
+            learned_until=self.rating_model.learned_until_,
+            **{str(k): v for k, v in facts.items()},
         )
         self.predict(Movie(title="warm up"))
 

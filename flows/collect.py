@@ -1,6 +1,6 @@
 """Collect movies by release date into the store, one partition a window of dates.
 
-    python -m flows.collect --start 2015-01-01 --end 2023-12-31
+python -m flows.collect --start 2015-01-01 --end 2023-12-31
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def collect_movies(
         windows = plan_windows(tmdb, start, end, min_votes, logical_date, set(fresh))
         log.info("%s to %s: %d windows of release dates", start, end, len(windows))
         partitions = [collect_window(tmdb, window, logical_date, fresh.get(window)) for window in windows]
-    show_windows(source, partitions, logical_date)
+    show_windows(source, partitions, set(fresh), logical_date)
     return {
         "movies": sum(p.rows for p in partitions),
         "windows": len(partitions),
-        "requests": sum(p.requests for p in partitions if p.logical_date == logical_date),
+        "requests": sum(p.requests for p in partitions if p.window not in fresh),
         "incomplete": sum(not p.complete for p in partitions),
     }
 

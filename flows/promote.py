@@ -1,6 +1,6 @@
 """Compare the challenger with the champion, build and try its service, and only then move the alias.
 
-    python -m flows.promote
+python -m flows.promote
 """
 
 from __future__ import annotations

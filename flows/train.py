@@ -1,6 +1,6 @@
 """Tune, fit, judge and register a model of what was collected; it becomes the challenger.
 
-    python -m flows.train --trials 60 --as-of 2024-01-01
+python -m flows.train --trials 60 --as-of 2024-01-01
 """
 
 from __future__ import annotations

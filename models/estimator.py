@@ -63,7 +63,13 @@ def _xgboost(seed: int, **params: Any) -> XGBRegressor:
 
 
 def _lightgbm(seed: int, **params: Any) -> LGBMRegressor:
-    fixed = {"n_jobs": 1, "verbosity": -1, "deterministic": True, "force_row_wise": True, "subsample_freq": 1}
+    fixed: dict[str, Any] = {
+        "n_jobs": 1,
+        "verbosity": -1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "subsample_freq": 1,
+    }
     return LGBMRegressor(random_state=seed, **fixed, **params)
 
 
@@ -174,9 +180,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         features = self.pipeline_[0].fit(X, ratings).transform(X)
         self.pipeline_[-1].fit(features, ratings, sample_weight=weights)
         end = X["release_date"].max() + pd.Timedelta(days=1)
-        residuals, rows = walk_forward_residuals(
-            self.learner(), features, ratings, weights, X, CALIBRATION_YEARS, end
-        )
+        residuals, rows = walk_forward_residuals(self.learner(), features, ratings, weights, X, CALIBRATION_YEARS, end)
         self.interval_ = ConformalInterval(self.seed).fit(features[rows], residuals)
         self.learned_until_ = str(X["release_date"].max().date())
         self.n_movies_ = len(X)

@@ -75,7 +75,7 @@ def walk_forward(movies: pd.DataFrame, years: int, end: pd.Timestamp) -> Iterato
 
 
 def baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """Predict `test` without a model: the mean of all training movies, of the last five years, and by genre of those."""
+    """Predict `test` without a model: by the mean of all training movies, of the last five years, by genre of those."""
     ratings = train["vote_average"].to_numpy(dtype=float)
     level = Level(_days(train), ratings)
     now = [level.at(int(train["release_date"].max().toordinal()) + 1)] * len(test)
@@ -92,7 +92,7 @@ def baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, NDArray[np.f
 def paired_bootstrap(
     actual: ArrayLike, champion: ArrayLike, challenger: ArrayLike, rounds: int = 2000, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Return `rounds` resampled differences in RMSE, challenger minus champion, on the same movies: below 0 is better."""
+    """Return `rounds` resampled differences in RMSE, challenger minus champion, for the same movies."""
     y = np.asarray(actual, dtype=float)
     old, new = (y - np.asarray(champion, dtype=float)) ** 2, (y - np.asarray(challenger, dtype=float)) ** 2
     rows = np.random.default_rng(seed).integers(0, len(y), size=(rounds, len(y)))

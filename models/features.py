@@ -249,10 +249,10 @@ def _history_row(history: History, keys: Sequence[str | None], at: int) -> list[
     pasts = [past for key in keys if key is not None and (past := history.before(key, at))]
     if not pasts:
         return [0.0, 0.0, NAN, NAN, NAN, 1.0]
-    count = sum(p.count for p in pasts)
+    count = sum(p.movies for p in pasts)
     latest = max(pasts, key=lambda p: p.last_day)
     return [
-        float(max(p.count for p in pasts)),
+        float(max(p.movies for p in pasts)),
         sum(p.total for p in pasts) / (count + SHRINKAGE),
         max(p.best for p in pasts),
         latest.last,

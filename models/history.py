@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 
 class Past(NamedTuple):
-    """What one key had done before a day: number of movies, sum, best and last of their scores, day of the last."""
+    """What one key had done before a day: movies, sum, best and last of their scores, day of the last."""
 
-    count: int
+    movies: int
     total: float
     best: float
     last: float

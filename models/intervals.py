@@ -45,7 +45,8 @@ class ConformalInterval(BaseEstimator):
             raise ValueError(f"level {level} must lie between 0 and 1, for example 0.9")
         n = len(self.scores_)
         rank = min(int(np.ceil((n + 1) * level)), n)
-        return self._size(self.size_model_, X) * self.scores_[rank - 1]
+        half: NDArray[np.float64] = self._size(self.size_model_, X) * self.scores_[rank - 1]
+        return half
 
     def _booster(self) -> LGBMRegressor:
         return LGBMRegressor(

@@ -24,7 +24,7 @@ MIN_RATING, MAX_RATING = 0.0, 10.0
 
 @dataclass(frozen=True)
 class RawField:
-    """One stored fact about a movie: `known` is "before" or "after" its release; "record" is book-keeping, no fact about it."""
+    """One stored field: `known` says when the world knows it, against the release; "record" is book-keeping."""
 
     known: Literal["before", "after", "record"]
     what: str
@@ -62,8 +62,6 @@ FIELDS: dict[str, RawField] = {
     "fetched_at": RawField("record", "when this record was read"),
 }
 INPUTS = tuple(name for name, field in FIELDS.items() if field.known == "before")
-ENTITIES = ("production_companies", "production_countries", "cast", "directors", "writers", "producers")
-ENTITIES += ("cinematographers", "composers", "editors")
 TARGET = "vote_average"
 
 
@@ -103,7 +101,10 @@ class Entity(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: Name
-    id: Annotated[str, StringConstraints(max_length=32), BeforeValidator(lambda v: str(v) if type(v) is int else v)] | None = None
+    id: (
+        Annotated[str, StringConstraints(max_length=32), BeforeValidator(lambda v: str(v) if type(v) is int else v)]
+        | None
+    ) = None
 
 
 Named = Annotated[

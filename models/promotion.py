@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +26,7 @@ class Verdict:
 def decide(
     actual: ArrayLike,
     challenger: ArrayLike,
-    baselines: dict[str, ArrayLike],
+    baselines: Mapping[str, ArrayLike],
     champion: ArrayLike | None = None,
     confidence: float = CONFIDENCE,
 ) -> Verdict:

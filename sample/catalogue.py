@@ -40,8 +40,22 @@ GENRES: dict[int, tuple[str, float]] = {  # TMDB's ids and names; the effects ar
     53: ("Thriller", -0.1),
     10752: ("War", 0.2),
 }
-LANGUAGES = {"en": (0.0, "US"), "fr": (0.15, "FR"), "ko": (0.3, "KR"), "ja": (0.3, "JP"), "es": (0.1, "ES"), "hi": (-0.1, "IN")}
-COUNTRIES = {"US": "United States of America", "FR": "France", "KR": "South Korea", "JP": "Japan", "ES": "Spain", "IN": "India"}
+LANGUAGES = {
+    "en": (0.0, "US"),
+    "fr": (0.15, "FR"),
+    "ko": (0.3, "KR"),
+    "ja": (0.3, "JP"),
+    "es": (0.1, "ES"),
+    "hi": (-0.1, "IN"),
+}
+COUNTRIES = {
+    "US": "United States of America",
+    "FR": "France",
+    "KR": "South Korea",
+    "JP": "Japan",
+    "ES": "Spain",
+    "IN": "India",
+}
 JOBS = {"Director": (70, 0.5), "Writer": (90, 0.2), "Producer": (100, 0.05), "Director of Photography": (60, 0.05)}
 JOBS["Original Music Composer"] = (60, 0.05)
 ACTORS, ACTOR_TALENT = 300, 0.25
@@ -51,9 +65,43 @@ TONES: list[tuple[float, Sequence[str]]] = [
     (0.0, ("quiet", "northern", "wooden", "distant", "early")),
     (-0.3, ("terrible", "awful", "horrible", "boring", "stupid")),
 ]
-ADJECTIVES = "Hollow Silent Crimson Last Golden Broken Hidden Winter Paper Iron Velvet Burning Distant Glass Second Lost".split()
-NOUNS = "Lantern Harbor Orchard Mirror River Garden Station Letter Crown Shadow Summer Island Engine Tide Bridge Meadow".split()
-SYLLABLES = "ba ri to na sel mor din ka lo ve mi ra tan es gu pol".split()
+ADJECTIVES = [
+    "Hollow",
+    "Silent",
+    "Crimson",
+    "Last",
+    "Golden",
+    "Broken",
+    "Hidden",
+    "Winter",
+    "Paper",
+    "Iron",
+    "Velvet",
+    "Burning",
+    "Distant",
+    "Glass",
+    "Second",
+    "Lost",
+]
+NOUNS = [
+    "Lantern",
+    "Harbor",
+    "Orchard",
+    "Mirror",
+    "River",
+    "Garden",
+    "Station",
+    "Letter",
+    "Crown",
+    "Shadow",
+    "Summer",
+    "Island",
+    "Engine",
+    "Tide",
+    "Bridge",
+    "Meadow",
+]
+SYLLABLES = ["ba", "ri", "to", "na", "sel", "mor", "din", "ka", "lo", "ve", "mi", "ra", "tan", "es", "gu", "pol"]
 
 
 def movies(today: date, seed: int = SEED, count: int = MOVIES) -> list[dict[str, Any]]:
@@ -77,7 +125,9 @@ class _World:
         self.next_id = 5_000_000
         self.crews = {job: self._people(n, talent) for job, (n, talent) in JOBS.items()}
         self.actors = self._people(ACTORS, ACTOR_TALENT)
-        self.companies = [(self._id(), f"{self._name(1)} Pictures", rng.gauss(0, COMPANY_TALENT)) for _ in range(COMPANIES)]
+        self.companies = [
+            (self._id(), f"{self._name(1)} Pictures", rng.gauss(0, COMPANY_TALENT)) for _ in range(COMPANIES)
+        ]
         self.series: list[tuple[int, str, int]] = []
 
     def movie(self, movie_id: int, day: date) -> dict[str, Any]:
@@ -91,7 +141,9 @@ class _World:
         writers = self._crew("Writer", day, rng.choice([1, 2, 2, 3]))
         cast = self._cast(day)
         companies = rng.sample(self.companies, rng.choice([1, 2, 3]))
-        minor = {job: self._crew(job, day, 1) for job in ("Producer", "Director of Photography", "Original Music Composer")}
+        minor = {
+            job: self._crew(job, day, 1) for job in ("Producer", "Director of Photography", "Original Music Composer")
+        }
         title, collection = self._title()
 
         rating = MEAN + 0.15 * math.sin((day.year - 2005) / 4) + tone
@@ -116,10 +168,12 @@ class _World:
             "imdb_id": None,
             "original_language": language,
             "original_title": title,
-            "overview": f"A {first} story about a {second} {rng.choice(NOUNS).lower()} and the people who keep it. Synthetic.",
+            "overview": f"A {first} story about a {second} {rng.choice(NOUNS).lower()} and who keeps it. Synthetic.",
             "popularity": round(rng.lognormvariate(1.5, 0.8), 3),
             "poster_path": None,
-            "production_companies": [{"id": i, "logo_path": None, "name": n, "origin_country": country} for i, n, _ in companies],
+            "production_companies": [
+                {"id": i, "logo_path": None, "name": n, "origin_country": country} for i, n, _ in companies
+            ],
             "production_countries": [{"iso_3166_1": country, "name": COUNTRIES[country]}],
             "release_date": day.isoformat(),
             "revenue": int(budget * rng.lognormvariate(0.3, 0.8)),
@@ -133,11 +187,23 @@ class _World:
             "vote_count": int(20 + rng.lognormvariate(5.5, 1.1)),
             "credits": {
                 "cast": [
-                    {"id": i, "name": n, "character": f"Role {order + 1}", "order": order, "credit_id": f"{movie_id}-{order}"}
+                    {
+                        "id": i,
+                        "name": n,
+                        "character": f"Role {order + 1}",
+                        "order": order,
+                        "credit_id": f"{movie_id}-{order}",
+                    }
                     for order, (i, n, *_) in enumerate(cast)
                 ],
                 "crew": [
-                    {"id": p[0], "name": p[1], "department": department, "job": job, "credit_id": f"{movie_id}-{job}-{p[0]}"}
+                    {
+                        "id": p[0],
+                        "name": p[1],
+                        "department": department,
+                        "job": job,
+                        "credit_id": f"{movie_id}-{job}-{p[0]}",
+                    }
                     for p, department, job in crew
                 ],
             },
@@ -147,7 +213,9 @@ class _World:
         """Make people: id, name, talent in rating points, first year of work."""
         rng = self.rng
         start = FIRST_DAY.year - 20
-        return [(self._id(), self._name(2), rng.gauss(0, talent), rng.randint(start, LAST_DAY.year)) for _ in range(count)]
+        return [
+            (self._id(), self._name(2), rng.gauss(0, talent), rng.randint(start, LAST_DAY.year)) for _ in range(count)
+        ]
 
     def _active(self, people: list[tuple[int, str, float, int]], day: date) -> list[tuple[int, str, float, int]]:
         return [p for p in people if p[3] <= day.year <= p[3] + 30]

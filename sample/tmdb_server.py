@@ -11,14 +11,15 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import operator
 import random
 import socket
-import sys
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,18 @@ from sample import catalogue
 
 PAGE_SIZE, MAX_PAGE, CHANGES_PAGE = 20, 500, 100
 APPENDABLE = {"credits", "keywords", "release_dates"}
-LISTED = ("adult", "id", "original_language", "original_title", "overview", "popularity", "poster_path")
+LISTED: tuple[str, ...] = (
+    "adult",
+    "id",
+    "original_language",
+    "original_title",
+    "overview",
+    "popularity",
+    "poster_path",
+)
 LISTED += ("release_date", "title", "video", "vote_average", "vote_count")
 SORTS = ("original_title", "popularity", "primary_release_date", "revenue", "title", "vote_average", "vote_count")
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"gte": operator.ge, "lte": operator.le}
 FAULTS = ("500", "503", "html", "cut", "429")
 
 
@@ -95,8 +105,11 @@ def app(
         if field not in SORTS or direction not in ("asc", "desc"):
             raise ApiError(400, 5, f"Invalid parameters: sort_by {query['sort_by']!r} is unknown.")
         name = "release_date" if field == "primary_release_date" else field
-        found.sort(key=lambda row: row[name] or type(row[name])() if row[name] is not None else "", reverse=direction == "desc")
-        results = [{k: v for k, v in row.items() if k != "revenue"} for row in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]]
+        # What is missing sorts as nothing: first in rising order, last in falling.
+        found.sort(key=lambda row: (bool(row[name]), row[name] or 0), reverse=direction == "desc")
+        results = [
+            {k: v for k, v in row.items() if k != "revenue"} for row in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+        ]
         return _paged(results, page, len(found), PAGE_SIZE)
 
     async def movie(request: Request) -> Response:
@@ -106,7 +119,11 @@ def app(
         body = movies.body(request.path_params["movie_id"])
         if body is None:
             raise ApiError(404, 34, "The resource you requested could not be found.")
-        empty = {"credits": {"cast": [], "crew": []}, "keywords": {"keywords": []}, "release_dates": {"results": []}}
+        empty: dict[str, Any] = {
+            "credits": {"cast": [], "crew": []},
+            "keywords": {"keywords": []},
+            "release_dates": {"results": []},
+        }
         parts = {name: body.get(name, empty[name]) for name in appended if name in APPENDABLE}
         return JSONResponse({k: v for k, v in body.items() if k not in APPENDABLE} | parts)
 
@@ -118,7 +135,11 @@ def app(
         if (end - start).days > 14 or end < start:
             raise ApiError(422, 20, "Invalid date range: Should be a range no longer than 14 days.")
         page = _page(dict(query))
-        ids = [i for i, row in sorted(movies.rows.items()) if start.isoformat() <= (row["release_date"] or "") <= end.isoformat()]
+        ids = [
+            i
+            for i, row in sorted(movies.rows.items())
+            if start.isoformat() <= (row["release_date"] or "") <= end.isoformat()
+        ]
         rows = [{"id": i, "adult": False} for i in ids[(page - 1) * CHANGES_PAGE : page * CHANGES_PAGE]]
         return _paged(rows, page, len(ids), CHANGES_PAGE)
 
@@ -190,40 +211,41 @@ def _matching(movies: Catalogue, query: dict[str, str]) -> list[dict[str, Any]]:
     """Return the rows that pass every filter of a discover query."""
     tests: list[Callable[[dict[str, Any]], bool]] = []
     for name, value in query.items():
-        if name in ("primary_release_date.gte", "primary_release_date.lte"):
-            day = _day(value).isoformat()
-            tests.append(
-                (lambda row, day=day: bool(row["release_date"]) and row["release_date"] >= day)
-                if name.endswith("gte")
-                else (lambda row, day=day: bool(row["release_date"]) and row["release_date"] <= day)
-            )
-        elif name in ("vote_count.gte", "vote_count.lte"):
-            votes = _number(name, value)
-            tests.append(
-                (lambda row, votes=votes: row["vote_count"] >= votes)
-                if name.endswith("gte")
-                else (lambda row, votes=votes: row["vote_count"] <= votes)
-            )
+        field, _, bound = name.partition(".")
+        if field == "primary_release_date" and bound in COMPARISONS:
+            tests.append(partial(_compare, "release_date", COMPARISONS[bound], _day(value).isoformat()))
+        elif field == "vote_count" and bound in COMPARISONS:
+            tests.append(partial(_compare, field, COMPARISONS[bound], _number(name, value)))
         elif name == "with_original_language":
-            languages = set(value.split("|"))
-            tests.append(lambda row, languages=languages: row["original_language"] in languages)
+            tests.append(partial(_one_of, "original_language", set(value.split("|"))))
         elif name in ("with_genres", "without_genres"):
-            either, wanted = "|" in value, {int(_number(name, part)) for part in value.replace("|", ",").split(",")}
-            tests.append(lambda row, w=wanted, e=either, keep=name == "with_genres": keep == _has(row["genre_ids"], w, e or not keep))
+            wanted = {int(_number(name, part)) for part in value.replace("|", ",").split(",")}
+            tests.append(partial(_has_genres, wanted, "|" in value, name == "with_genres"))
         elif name in ("include_adult", "include_video"):
             if value not in ("true", "false"):
                 raise ApiError(400, 5, f"Invalid parameters: {name} must be true or false.")
         elif name not in ("page", "sort_by", "language", "region", "api_key"):
             raise ApiError(400, 5, f"Invalid parameters: this stand-in does not know the filter {name}.")
-    if query.get("include_adult", "false") == "false":
-        tests.append(lambda row: not row["adult"])
-    if query.get("include_video", "false") == "false":
-        tests.append(lambda row: not row["video"])
+    for flag in ("adult", "video"):
+        if query.get(f"include_{flag}", "false") == "false":
+            tests.append(partial(_one_of, flag, {False, None}))
     return [row for row in movies.rows.values() if all(test(row) for test in tests)]
 
 
-def _has(genres: list[int], wanted: set[int], either: bool) -> bool:
-    return bool(wanted & set(genres)) if either else wanted <= set(genres)
+def _compare(field: str, comparison: Callable[[Any, Any], bool], bound: Any, row: dict[str, Any]) -> bool:
+    return row[field] not in (None, "") and comparison(row[field], bound)
+
+
+def _one_of(field: str, wanted: set[Any], row: dict[str, Any]) -> bool:
+    return row[field] in wanted
+
+
+def _has_genres(wanted: set[int], either: bool, keep: bool, row: dict[str, Any]) -> bool:
+    """A comma asks for all of the genres, a pipe for any; `without` refuses any."""
+    found = wanted & set(row["genre_ids"])
+    if not keep:
+        return not found
+    return bool(found) if either else found == wanted
 
 
 def _page(query: dict[str, str]) -> int:
@@ -271,4 +293,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -75,7 +75,9 @@ def ask_service(bento: str, movies: list[dict[str, Any]]) -> list[dict[str, Any]
         for movie in movies:
             response = httpx.post(f"{url}/predict", json={"movie": movie}, timeout=30)
             if response.status_code != 200:
-                raise RuntimeError(f"{bento} answered {response.status_code} to {movie['title']!r}: {response.text[:500]}")
+                raise RuntimeError(
+                    f"{bento} answered {response.status_code} to {movie['title']!r}: {response.text[:500]}"
+                )
             answers.append(response.json())
     return answers
 

@@ -10,10 +10,11 @@ import asyncio
 import calendar
 from collections.abc import Collection
 from datetime import date, timedelta
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from settings import get_settings
 from tasks.catalogue import Partition, list_partitions, write_partition
@@ -57,13 +58,13 @@ def plan_windows(
     return asyncio.run(plan_all())
 
 
-@task(name="collect window", task_run_name="{source.name} {window[0]} to {window[1]}", retries=2, retry_delay_seconds=30)
-def collect_window(
-    source: Source, window: Window, logical_date: date, fresh: Partition | None = None
-) -> Partition | State[Partition]:
+@task(
+    name="collect window", task_run_name="{source.name} {window[0]} to {window[1]}", retries=2, retry_delay_seconds=30
+)
+def collect_window(source: Source, window: Window, logical_date: date, fresh: Partition | None = None) -> Partition:
     """Read one window of release dates into a partition; one that is still `fresh` is given back as it is."""
     if fresh:
-        return Completed(name="Cached", message=f"read on {fresh.logical_date}", data=fresh)
+        return Completed(name="Cached", message=f"read on {fresh.logical_date}", data=fresh)  # type: ignore[return-value]  # Prefect unwraps it
     partition = asyncio.run(_read_window(source, window, logical_date))
     log = get_run_logger()
     start, end, _ = window
@@ -79,7 +80,10 @@ async def _read_window(source: Source, window: Window, logical_date: date) -> Pa
     async with _client(source) as client:
         ids, expected = await client.discover(filters(*window))
         bodies = await gather(client.movie, ids)
-    records, gone, refused, fetched_at = [], [], [], now()
+    records: list[dict[str, Any]] = []
+    gone: list[int] = []
+    refused: list[str] = []
+    fetched_at = now()
     for movie_id, body in zip(ids, bodies, strict=True):
         if body is None:
             gone.append(movie_id)
@@ -103,7 +107,7 @@ async def _read_window(source: Source, window: Window, logical_date: date) -> Pa
     )
 
 
-def show_windows(source: str, partitions: list[Partition], logical_date: date) -> None:
+def show_windows(source: str, partitions: list[Partition], fresh: Collection[Window], logical_date: date) -> None:
     """Put the table of windows into the Prefect UI."""
     create_table_artifact(
         key=f"collect-{source}",
@@ -117,7 +121,7 @@ def show_windows(source: str, partitions: list[Partition], logical_date: date) -
                 "counted by TMDB": p.expected,
                 "gone": len(p.gone),
                 "refused": len(p.refused),
-                "requests": p.requests if p.logical_date == logical_date else 0,
+                "requests": 0 if p.window in fresh else p.requests,
                 "read on": str(p.logical_date),
                 "complete": p.complete,
             }

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import logging
 import re
 import types
 import typing
+import warnings
 from datetime import date
 from typing import Any
 
 from prefect import Flow
+from prefect.logging.configuration import setup_logging
+from prefect.logging.handlers import PrefectConsoleHandler
 
 
 def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
     """Call `flow` with the options given on the command line and return its result."""
+    _quiet_console()
     function = flow.fn
     text = inspect.getdoc(function) or ""
     parser = argparse.ArgumentParser(
@@ -34,6 +39,27 @@ def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
             help=helps.get(name, ""),
         )
     return flow(**vars(parser.parse_args(argv)))
+
+
+class _News(logging.Filter):
+    """Pass what a person wants to read; the UI has the rest."""
+
+    BOOKKEEPING = re.compile(
+        r"^(Created (subflow|flow|task) run|Executing '|Finished in state Completed|Task run .* received)"
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not self.BOOKKEEPING.match(record.getMessage())
+
+
+def _quiet_console() -> None:
+    """Leave Prefect's book-keeping out of the terminal."""
+    setup_logging()
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.addFilter(_News())
+    # Prefect's own migrations say this when they make its database.
+    warnings.filterwarnings("ignore", message="Skipped unsupported reflection")
 
 
 def _kind(hint: Any) -> tuple[Any, list[Any] | None, bool]:

@@ -209,7 +209,11 @@ def code_hash() -> str:
 def commit() -> str:
     """Return the commit of the project's checkout, or "unknown" where there is none."""
     found = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False  # noqa: S607
+        ["git", "rev-parse", "HEAD"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return found.stdout.strip() or "unknown"
 

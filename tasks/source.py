@@ -50,7 +50,7 @@ def open_source(name: SourceName, settings: Settings) -> Iterator[Source]:
         yield Source("tmdb", settings.tmdb_base_url, settings.tmdb_api_token, settings.tmdb_rate)
         return
     command = [sys.executable, "-m", "sample.tmdb_server", "--port", "0", "--token", SAMPLE_TOKEN]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""
             if not line.startswith("http://"):

@@ -21,7 +21,8 @@ PAGE_SIZE, MAX_PAGE = 20, 500
 MAX_RESULTS = PAGE_SIZE * MAX_PAGE
 ATTEMPTS = 6
 CONNECTIONS = 24
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 BILLED = 15  # actors kept of each movie, by billing
 
 JOBS = {

@@ -2,7 +2,8 @@
 
 One study over all families: the parameters of each are sampled together (`group`), because sampling them independently
 is measurably worse. The study lives in a database and is named after the data and the code, so the same question asked
-again goes on where it stopped. Trials are asked for in pairs, run side by side and told in order: same seed, same study.
+again goes on where it stopped. Trials are asked for in pairs, run side by side and told in order: the same seed gives
+the same study.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SIDE_BY_SIDE = 2
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best recipe of a study: family, its parameters, its walk-forward RMSE, and how many trials stand behind it."""
+    """The best recipe of a study, its walk-forward RMSE, and the trials behind it."""
 
     family: str
     params: dict[str, Any]

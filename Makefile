@@ -1,0 +1,56 @@
+# make help lists the targets. Needs Python 3.11 and make; everything else comes from the lock.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+export PYTHONPATH := $(CURDIR)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint serve ui bench clean lock
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
+
+run: .venv/run  ## the main job: collect, train, promote, serve once; options in ARGS="--trials 60"
+	@$(BIN)/python -m flows.pipeline $(ARGS)
+
+test: .venv/dev  ## all tests; options in ARGS
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: lint test  ## what CI runs
+
+serve: .venv/run  ## the champion on 127.0.0.1, SERVICE_PORT or 3000, in the foreground
+	@$(BIN)/python -m tasks.bento
+
+ui: .venv/run  ## Prefect server and MLflow UI, on loopback, until Ctrl-C
+	@$(BIN)/python -m tasks.ui
+
+bench: .venv/dev  ## measure speed and memory
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment and everything that runs left behind in this folder
+	rm -rf .venv data mlflow.db mlartifacts mlruns optuna.db bentos .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock:  ## resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml $(LOCK) -o requirements.txt
+	uv pip compile pyproject.toml --group dev -c requirements.txt $(LOCK) -o requirements-dev.txt
+	uv pip compile --group pyproject.toml:service -c requirements.txt $(LOCK) -o requirements-service.txt
+LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+# The environment follows the lock: a changed lock installs what changed.
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Premiere needs Python 3.11, this is " + sys.version.split()[0] + ": set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv .venv
+
+.venv/run: requirements.txt requirements-dev.txt | .venv/bin/pip
+	@test -e .venv/dev || (echo "Installing the locked environment into .venv (a minute or two)"; $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt)
+	@touch $@
+
+.venv/dev: requirements-dev.txt | .venv/bin/pip
+	@echo "Installing the locked environment with test tools into .venv (a minute or two)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ .venv/run

@@ -1,0 +1,66 @@
+"""Start Prefect's server and MLflow's UI side by side, on loopback, until Ctrl-C.
+
+python -m tasks.ui
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from settings import get_settings
+
+PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+
+
+def main() -> int:
+    """Run both until one ends or a signal comes; stop both."""
+    uri = get_settings().mlflow_tracking_uri
+    here = Path(sys.executable).parent
+    commands = {
+        f"Prefect  http://127.0.0.1:{PREFECT_PORT}": [
+            str(here / "prefect"),
+            "server",
+            "start",
+            "--port",
+            str(PREFECT_PORT),
+        ]
+    }
+    if uri.startswith("http"):
+        print(f"MLflow   {uri}")
+    else:
+        commands[f"MLflow   http://127.0.0.1:{MLFLOW_PORT}"] = [
+            *(str(here / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT)),
+            *("--backend-store-uri", uri, "--workers", "1"),
+        ]
+    environment = os.environ | {"PREFECT_LOGGING_SERVER_LEVEL": "WARNING", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+    running = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        for name, command in commands.items():
+            running[name] = subprocess.Popen(
+                command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+            print(name, flush=True)
+        print("Ctrl-C stops both. To run flows on this server: export PREFECT_API_URL=http://127.0.0.1:4200/api")
+        while all(process.poll() is None for process in running.values()):
+            time.sleep(0.5)
+        ended = [name.split()[0] for name, process in running.items() if process.poll() is not None]
+        print(f"{' and '.join(ended)} ended: is its port in use?", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for process in running.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in running.values():
+            process.wait(20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
