@@ -58,12 +58,12 @@ PLAIN_FEATURES: dict[str, str] = {
     "title_words": "title",
     "title_numbered": "title",
     "title_translated": "original_title",
-    "genre_count": "genres",
-    "language_count": "spoken_languages",
-    "country_count": "production_countries",
-    "company_count": "production_companies",
-    "director_count": "directors",
-    "writer_count": "writers",
+    "n_genres": "genres",
+    "n_languages": "spoken_languages",
+    "n_countries": "production_countries",
+    "n_companies": "production_companies",
+    "n_directors": "directors",
+    "n_writers": "writers",
     "year": "release_date",
     "month": "release_date",
     "weekday": "release_date",
@@ -157,7 +157,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
         """Number raw movies; see `row`."""
         check_is_fitted(self, "genres_")
         rows = [self.row(movie, cached_sentiment) for movie in iterate(X)]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.sources()))
 
     def row(self, movie: RawMovie, sentiment: Any = None) -> list[float]:
         """Number one raw movie, in the order of `sources`. Missing is NaN. Takes about 0.2 ms, most of it sentiment."""

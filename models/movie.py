@@ -128,7 +128,8 @@ Named = Annotated[
     ),
 ]
 Entities = Annotated[list[Named], Field(max_length=500)]
-Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False), BeforeValidator(_zero_is_missing)]
+Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+ZeroIsMissing = BeforeValidator(_zero_is_missing)
 Code = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z]{2,3}$", to_lower=True)]
 
 
@@ -149,8 +150,12 @@ class Movie(BaseModel):
     ] = Field(None, description="YYYY-MM-DD")
     original_language: Code | None = Field(None, description="ISO 639-1 code")
     spoken_languages: list[Code] = Field([], max_length=50, description="ISO 639-1 codes")
-    runtime: Annotated[Amount, Field(le=MAX_RUNTIME)] | None = Field(None, description="minutes; 0 means unknown")
-    budget: Annotated[Amount, Field(le=MAX_BUDGET)] | None = Field(None, description="US dollars; 0 means unknown")
+    runtime: Annotated[Annotated[Amount, Field(le=MAX_RUNTIME)] | None, ZeroIsMissing] = Field(
+        None, description="minutes; 0 means unknown"
+    )
+    budget: Annotated[Annotated[Amount, Field(le=MAX_BUDGET)] | None, ZeroIsMissing] = Field(
+        None, description="US dollars; 0 means unknown"
+    )
     production_companies: Entities = []
     production_countries: Entities = Field([], description="ISO 3166-1 codes or English names")
     belongs_to_collection: Named | None = None

@@ -1,0 +1,149 @@
+"""What tests share: the sample in memory, a stand-in server, and one small world where the whole job ran once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import uvicorn
+
+from sample import catalogue, tmdb_server
+from settings import PROJECT, get_settings
+from tasks.tmdb import now, record
+
+SHARED = PROJECT.parent / "shared"
+TODAY = date(2026, 6, 30)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not SHARED.exists():
+        for item in items:
+            if item.get_closest_marker("shared"):
+                item.add_marker(pytest.mark.skip(reason=f"{SHARED} with the real movies is not here"))
+
+
+@pytest.fixture(scope="session")
+def bodies() -> list[dict[str, Any]]:
+    """The sample's movie bodies as of `TODAY`."""
+    return catalogue.movies(TODAY)
+
+
+@pytest.fixture(scope="session")
+def rated(bodies: list[dict[str, Any]]) -> pd.DataFrame:
+    """The sample's rated movies as training sees them, oldest first. Do not edit."""
+    movies = pd.DataFrame([record(body, now()) for body in bodies])
+    movies["release_date"] = pd.to_datetime(movies["release_date"])
+    return movies[movies["vote_average"].notna()].reset_index(drop=True)
+
+
+@contextmanager
+def serving(bodies: list[dict[str, Any]], **options: Any) -> Iterator[str]:
+    """Serve bodies with the stand-in over HTTP on loopback; yield its base URL."""
+    app = tmdb_server.app(tmdb_server.Catalogue(bodies), **options)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}/3"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def serve() -> Callable[..., Any]:
+    return serving
+
+
+def set_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Point every setting into a folder, and away from the developer's own environment."""
+    for name in ("TMDB_API_TOKEN", "TMDB_BASE_URL", "TMDB_RATE"):
+        patch.setenv(name, "")
+    patch.setenv("STORE_URI", str(folder / "store"))
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    patch.setenv("OPTUNA_STORAGE", f"sqlite:///{folder}/optuna.db")
+    patch.setenv("BENTOML_HOME", str(folder / "bentos"))
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty world of its own in a folder."""
+    set_environment(monkeypatch, tmp_path)
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    """A Prefect database of the tests' own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness():
+        yield
+
+
+@dataclass(frozen=True)
+class World:
+    """A folder in which the whole job ran once on the sample."""
+
+    folder: Path
+    collected: dict[str, Any]
+    trained: dict[str, Any]
+    promoted: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def _world(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+    from flows.collect import collect_movies
+    from flows.promote import promote_model
+    from flows.train import train_model
+
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, folder)
+        try:
+            collected = collect_movies(catalogue.FIRST_DAY, TODAY)
+            trained = train_model(trials=4, as_of=TODAY)
+            return World(folder, collected, trained, promote_model())
+        finally:
+            get_settings.cache_clear()
+
+
+@pytest.fixture
+def world(_world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The world after one run of the whole job; tests read it, and leave it as it was."""
+    set_environment(monkeypatch, _world.folder)
+    yield _world
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def service(_world: World) -> Iterator[str]:
+    """The address of the built service, running."""
+    from tasks.bento import running
+
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, _world.folder)
+        try:
+            with running(_world.promoted["bento"]) as url:
+                yield url
+        finally:
+            get_settings.cache_clear()
+
+
+def write_jsonl(path: Path, bodies: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(body) + "\n" for body in bodies))
+    return path

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from skops import io as skops_io
+
+from models.estimator import FAMILIES, TRUSTED_TYPES, RatingModel, rating_weights
+from models.evaluation import baselines, metrics, split_by_release
+from models.features import iterate
+from sample.catalogue import NOISE
+
+
+@pytest.fixture(scope="module")
+def split(rated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return split_by_release(rated, rated["release_date"].max() + pd.Timedelta(days=1))
+
+
+@pytest.fixture(scope="module")
+def model(split: tuple[pd.DataFrame, pd.DataFrame]) -> RatingModel:
+    return RatingModel("xgboost").fit(split[0])
+
+
+def test_the_model_comes_near_the_smallest_error_that_is_possible(rated: pd.DataFrame) -> None:
+    """Two years are judged, so that chance moves the error by a few hundredths only. Below the noise is a leak."""
+    end = rated["release_date"].max()
+    train, test = (rated[rated["release_date"] < end - pd.Timedelta(days=730)], rated[-1:])
+    test = rated[rated["release_date"] >= end - pd.Timedelta(days=730)].reset_index(drop=True)
+    predicted = RatingModel("xgboost").fit(train.reset_index(drop=True)).predict(test)
+    rmse = metrics(test["vote_average"], predicted)["rmse"]
+    genre = metrics(test["vote_average"], baselines(train, test)["genre mean"])["rmse"]
+    assert 0.9 * NOISE < rmse < 1.35 * NOISE
+    assert rmse < 0.8 * genre
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_saved_without_pickle_and_comes_back_the_same(
+    family: str, split: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    small = {"n_estimators": 20}
+    model = RatingModel(family, small).fit(split[0])
+    skops_io.dump(model, tmp_path / "model.skops")
+    untrusted = set(skops_io.get_untrusted_types(file=tmp_path / "model.skops"))
+    assert untrusted <= set(TRUSTED_TYPES)
+    loaded = skops_io.load(tmp_path / "model.skops", trusted=TRUSTED_TYPES)
+    for ours, theirs in zip(model.predict_interval(split[1]), loaded.predict_interval(split[1]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_same_data_and_seed_give_the_same_model(
+    model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    again = RatingModel("xgboost").fit(split[0])
+    np.testing.assert_allclose(again.predict(split[1]), model.predict(split[1]), atol=1e-6)
+
+
+def test_frames_and_single_movies_get_the_same_rating(
+    model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    single = [model.predict([movie])[0] for movie in iterate(split[1])]
+    np.testing.assert_allclose(single, model.predict(split[1]), atol=1e-6)
+
+
+def test_intervals_hold_about_their_share_and_stay_on_the_scale(
+    model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    rating, low, high = model.predict_interval(split[1], 0.9)
+    actual = split[1]["vote_average"]
+    assert ((low <= rating) & (rating <= high)).all()
+    assert (low >= 0).all()
+    assert (high <= 10).all()
+    assert np.mean((actual >= low) & (actual <= high)) == pytest.approx(0.9, abs=0.07)
+
+
+def test_a_talented_director_raises_the_rating(model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    """A direction that any model of movies must know: the best director of the past beats the worst."""
+    train, test = split
+    means = train.assign(name=[d[0]["name"] for d in train["directors"]]).groupby("name")["vote_average"]
+    means = means.mean()[means.count() > 10]
+    best = model.predict(test.assign(directors=[[means.idxmax()]] * len(test)))
+    worst = model.predict(test.assign(directors=[[means.idxmin()]] * len(test)))
+    assert (best > worst).mean() > 0.95
+
+
+def test_few_votes_weigh_little() -> None:
+    assert rating_weights([0, 30, 1e9, np.nan]) == pytest.approx([1e-3, 0.5, 1.0, 1e-3])
+
+
+def test_an_unknown_family_is_refused_by_name(rated: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="'forest' is unknown"):
+        RatingModel("forest").fit(rated)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SHARED
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.features import MovieFeatures, iterate
+from models.movie import FIELDS, INPUTS, Movie
+from tasks.tmdb import now, record
+
+
+def fit(movies: pd.DataFrame, **options: Any) -> MovieFeatures:
+    return MovieFeatures(**options).fit(movies, movies["vote_average"])
+
+
+@pytest.fixture(scope="module")
+def features(rated: pd.DataFrame) -> MovieFeatures:
+    return fit(rated)
+
+
+def named(features: MovieFeatures, movie: dict[str, Any]) -> dict[str, float]:
+    return dict(zip(features.sources(), features.row(movie), strict=True))
+
+
+def test_every_feature_comes_from_a_field_that_is_known_before_the_release(features: MovieFeatures) -> None:
+    assert {FIELDS[source].known for source in features.sources().values()} == {"before"}
+
+
+def test_what_is_known_after_the_release_changes_nothing(features: MovieFeatures, rated: pd.DataFrame) -> None:
+    changed = rated.head(200).assign(vote_average=1.0, vote_count=1, popularity=0.0, revenue=1e9, status="?")
+    np.testing.assert_array_equal(features.transform(rated.head(200)), features.transform(changed))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(300, 3000))
+def test_nothing_released_later_reaches_an_earlier_movie(rated: pd.DataFrame, cut: int) -> None:
+    """Drop every movie from a date on, or shuffle their ratings: the history features before it stay as they are."""
+    cut = min(cut, len(rated) - 1)
+    day = rated["release_date"].iloc[cut]
+    earlier, later = rated[rated["release_date"] <= day], rated["release_date"] >= day
+    whole = fit(rated)
+    vocabularies = ("genre_", "language_", "country_")  # which columns there are may change, what they hold may not
+    columns = [n for n, name in enumerate(whole.sources()) if not name.startswith(vocabularies)]
+    expected = whole.transform(earlier.tail(40))[:, columns]
+
+    known = rated[~later]
+    dropped = fit(known)
+    by_name = {name: n for n, name in enumerate(dropped.sources())}
+    same = [by_name[name] for n, name in enumerate(whole.sources()) if n in set(columns)]
+    np.testing.assert_allclose(dropped.transform(earlier.tail(40))[:, same], expected, rtol=1e-9)
+
+    shuffled = rated.copy()
+    ratings = shuffled.loc[later, "vote_average"].to_numpy()
+    shuffled.loc[later, "vote_average"] = np.random.default_rng(cut).permutation(ratings)
+    np.testing.assert_allclose(fit(shuffled).transform(earlier.tail(40))[:, columns], expected, rtol=1e-9)
+
+
+def test_a_row_never_sees_its_own_rating(rated: pd.DataFrame) -> None:
+    changed = rated.copy()
+    changed.loc[500, "vote_average"] = 0.5
+    row = rated.iloc[500].to_dict()
+    assert fit(rated).row(row) == pytest.approx(fit(changed).row(row), nan_ok=True)
+
+
+def test_histories_are_those_computed_by_hand() -> None:
+    director = [{"id": "1", "name": "Ann"}]
+    movies = pd.DataFrame(
+        {
+            "title": ["a", "b", "c"],
+            "release_date": pd.to_datetime(["2000-01-01", "2002-01-01", "2004-01-01"]),
+            "directors": [director, director, director],
+            "vote_average": [6.0, 8.0, 5.0],
+        }
+    )
+    features = fit(movies)
+    third = named(features, movies.iloc[2].to_dict())
+    # The level was 6 before the first movie and before the second, so the scores are 0 and +2.
+    assert third["director_count"] == 2
+    assert third["director_mean"] == pytest.approx(2 / (2 + 3))
+    assert third["director_best"] == 2
+    assert third["director_last"] == 2
+    assert third["director_years_since"] == pytest.approx(730 / 365.25)
+    assert third["director_debut"] == 0
+    assert third["level"] == 7
+    first = named(features, movies.iloc[0].to_dict())
+    assert (first["director_debut"], first["director_count"]) == (1, 0)
+    assert math.isnan(first["cast_debut"])  # no cast is known, which is no debut
+
+
+def test_an_unseen_genre_becomes_zeros(features: MovieFeatures) -> None:
+    row = named(features, {"title": "x", "genres": ["Zombie Western"]})
+    assert {row[name] for name in row if name.startswith("genre_")} == {0.0}
+
+
+def test_missing_stays_missing_whatever_form_it_takes(features: MovieFeatures) -> None:
+    bare = features.row({"title": "x"})
+    for missing in (None, float("nan"), 0):
+        row = features.row({"title": "x", "runtime": missing, "budget": missing})
+        np.testing.assert_array_equal(row, bare)
+    assert math.isnan(named(features, {"title": "x"})["runtime"])
+    for missing in (None, "", float("nan"), pd.NaT):
+        np.testing.assert_array_equal(features.row({"title": "x", "release_date": missing}), bare)
+
+
+def test_people_known_by_name_are_those_known_by_id(features: MovieFeatures, rated: pd.DataFrame) -> None:
+    by_id = rated.tail(300)
+    by_name = by_id.copy()
+    for field in ("cast", "directors", "writers", "production_companies", "production_countries"):
+        by_name[field] = [[entity["name"] for entity in entities] for entities in by_id[field]]
+    np.testing.assert_array_equal(features.transform(by_id), features.transform(by_name))
+
+
+def test_a_request_gives_the_row_of_the_frame(features: MovieFeatures, rated: pd.DataFrame) -> None:
+    for movie in iterate(rated.tail(300)):
+        facts = {name: movie[name] for name in INPUTS}
+        facts["release_date"] = str(movie["release_date"].date())
+        facts = {name: value for name, value in facts.items() if value is not None and value == value}
+        request = Movie.model_validate(facts).facts()
+        np.testing.assert_array_equal(features.row(request), features.row(movie))
+
+
+def test_transform_does_not_edit_its_input_and_repeats_itself(features: MovieFeatures, rated: pd.DataFrame) -> None:
+    movies = [{name: movie[name] for name in INPUTS} for movie in iterate(rated.dropna(subset="budget").head(20))]
+    before = copy.deepcopy(movies)
+    first = features.transform(movies)
+    assert movies == before
+    np.testing.assert_array_equal(first, features.transform(pd.DataFrame(movies)))
+    assert features.transform([]).shape[0] == 0
+
+
+def test_histories_can_be_switched_off(rated: pd.DataFrame) -> None:
+    plain = fit(rated, histories=False)
+    assert plain.transform(rated.head(3)).shape == (3, len(plain.sources()))
+    assert not any(name.startswith(("director_mean", "cast_")) for name in plain.sources())
+
+
+def test_the_tone_of_the_overview_is_read(features: MovieFeatures) -> None:
+    good = named(features, {"title": "x", "overview": "A wonderful, delightful story."})
+    bad = named(features, {"title": "x", "overview": "A horrible, boring story."})
+    foreign = named(features, {"title": "x", "overview": "등대를 지키는 두 자매의 이야기."})
+    assert good["overview_polarity"] > 0 > bad["overview_polarity"]
+    assert (good["overview_readable"], foreign["overview_readable"]) == (1, 0)
+
+
+def test_unseen_people_are_named(features: MovieFeatures, rated: pd.DataFrame) -> None:
+    known = rated["directors"].iloc[0][0]["name"]
+    assert features.unseen({"title": "x", "directors": [known, "Nobody Atall"]}) == ["directors: Nobody Atall"]
+
+
+@pytest.mark.parametrize("ratings", [[], [5.0, float("nan"), 6.0]])
+def test_bad_ratings_are_refused(rated: pd.DataFrame, ratings: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"ratings|no movies"):
+        MovieFeatures().fit(rated.head(len(ratings)) if ratings else rated.head(3), ratings)
+
+
+@pytest.mark.shared
+def test_rows_and_frames_agree_on_real_movies() -> None:
+    with gzip.open(SHARED / "data" / "tmdb" / "details-2017.jsonl.gz", "rt") as lines:
+        movies = pd.DataFrame([record(json.loads(line), now()) for line in lines])
+    movies["release_date"] = pd.to_datetime(movies["release_date"])
+    movies = movies[movies["vote_average"].notna()].reset_index(drop=True)
+    features = fit(movies)
+    frame = features.transform(movies)
+    assert frame.shape == (len(movies), len(features.sources()))
+    for n, movie in enumerate(iterate(movies)):
+        facts = {name: movie[name] for name in INPUTS}
+        facts["release_date"] = None if pd.isna(movie["release_date"]) else str(movie["release_date"].date())
+        facts = {k: v for k, v in facts.items() if isinstance(v, list | dict) or (v is not None and v == v)}
+        facts["production_countries"] = facts["production_countries"][:50]
+        np.testing.assert_array_equal(features.row(Movie.model_validate(facts).facts()), frame[n])
