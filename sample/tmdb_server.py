@@ -31,7 +31,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sample import catalogue
+from sample import generator
 
 PAGE_SIZE, MAX_PAGE, CHANGES_PAGE = 20, 500, 100
 APPENDABLE = {"credits", "keywords", "release_dates"}
@@ -284,7 +284,7 @@ def main() -> None:
     parser.add_argument("--faults", type=float, default=0.0, help="share of answers that fail: 5xx, HTML, cut, 429")
     options = parser.parse_args()
     today = datetime.now(UTC).date()
-    bodies = read_bodies(options.files) if options.files else catalogue.movies(today)
+    bodies = read_bodies(options.files) if options.files else generator.movies(today)
     built = app(Catalogue(bodies), options.token, options.rate, options.latency, options.faults)
     listener = socket.create_server(("127.0.0.1", options.port))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/3", flush=True)

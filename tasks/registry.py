@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import warnings
 from dataclasses import dataclass
@@ -207,14 +208,10 @@ def code_hash() -> str:
 
 
 def commit() -> str:
-    """Return the commit of the project's checkout, or "unknown" where there is none."""
-    found = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Return the commit of the project's checkout, or "unknown" where there is no checkout or no git."""
+    if not (PROJECT / ".git").exists() or not shutil.which("git"):
+        return "unknown"
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
 
 

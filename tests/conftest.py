@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import uvicorn
 
-from sample import catalogue, tmdb_server
+from sample import generator, tmdb_server
 from settings import PROJECT, get_settings
 from tasks.tmdb import now, record
 
@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def bodies() -> list[dict[str, Any]]:
     """The sample's movie bodies as of `TODAY`."""
-    return catalogue.movies(TODAY)
+    return generator.movies(TODAY)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,7 @@ def _world(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> World
     with pytest.MonkeyPatch.context() as patch:
         set_environment(patch, folder)
         try:
-            collected = collect_movies(catalogue.FIRST_DAY, TODAY)
+            collected = collect_movies(generator.FIRST_DAY, TODAY)
             trained = train_model(trials=4, as_of=TODAY)
             return World(folder, collected, trained, promote_model())
         finally:

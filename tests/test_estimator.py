@@ -10,7 +10,7 @@ from skops import io as skops_io
 from models.estimator import FAMILIES, TRUSTED_TYPES, RatingModel, rating_weights
 from models.evaluation import baselines, metrics, split_by_release
 from models.features import iterate
-from sample.catalogue import NOISE
+from sample.generator import NOISE
 
 
 @pytest.fixture(scope="module")

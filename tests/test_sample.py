@@ -4,15 +4,15 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
-from sample import catalogue
+from sample import generator
 from tasks.tmdb import now, record
 
 
 def test_the_same_seed_gives_the_same_movies(bodies: list[dict[str, Any]]) -> None:
     from conftest import TODAY
 
-    assert catalogue.movies(TODAY) == bodies
-    assert catalogue.movies(TODAY, seed=1) != bodies
+    assert generator.movies(TODAY) == bodies
+    assert generator.movies(TODAY, seed=1) != bodies
 
 
 def test_every_movie_says_that_it_is_synthetic(bodies: list[dict[str, Any]]) -> None:
@@ -20,7 +20,7 @@ def test_every_movie_says_that_it_is_synthetic(bodies: list[dict[str, Any]]) -> 
 
 
 def test_there_are_about_three_thousand_and_those_to_come_have_no_votes() -> None:
-    bodies = catalogue.movies(date(2026, 6, 30))
+    bodies = generator.movies(date(2026, 6, 30))
     assert 2800 < sum(body["vote_count"] > 0 for body in bodies) < 3300
     assert all((body["vote_count"] == 0) == (body["release_date"] > "2026-06-30") for body in bodies)
 

@@ -1,0 +1,16 @@
+# Everything but the service: Prefect's server and worker, MLflow's server, the flows. See docker-compose.yml.
+FROM python:3.11-slim
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt
+COPY settings.py service.py bentofile.yaml prefect.yaml requirements-service.txt ./
+COPY models models
+COPY tasks tasks
+COPY flows flows
+COPY sample sample
+RUN useradd --create-home --uid 1000 premiere && install -d -o premiere /data
+USER premiere
+ENV PYTHONPATH=/app PYTHONUNBUFFERED=1

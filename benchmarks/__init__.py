@@ -1,0 +1,1 @@
+"""What is measured, as ratios to a baseline in the same run: python -m benchmarks [NAME...]"""

@@ -1,0 +1,16 @@
+"""Run the named benchmarks, or all of them: python -m benchmarks features"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import features
+
+ALL = {"features": features.main}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ALL:
+        if name not in ALL:
+            sys.exit(f"there is no benchmark {name!r}: one of {', '.join(ALL)}")
+        print(f"\n## {name}\n")
+        ALL[name]()

@@ -1,0 +1,111 @@
+"""A real Prefect server, a worker and the deployments of prefect.yaml, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from settings import PROJECT
+
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a running server with a worker on the pool of prefect.yaml."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "TMDB_"))} | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+        "STORE_URI": str(home / "store"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        "OPTUNA_STORAGE": f"sqlite:///{home}/optuna.db",
+        "BENTOML_HOME": str(home / "bentos"),
+    }
+    log = (home / "log").open("wb")
+    server = subprocess.Popen(
+        [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment, stdout=log, stderr=log, start_new_session=True,
+    )  # fmt: skip
+    worker = None
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/api/health").status_code == 200:
+                    break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline, (home / "log").read_text()
+            time.sleep(0.5)
+        run(environment, "work-pool", "create", "premiere", "--type", "process")
+        run(environment, "--no-prompt", "deploy", "--all")
+        worker = subprocess.Popen(
+            [PREFECT, "worker", "start", "--pool", "premiere"],
+            env=environment, cwd=home, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        yield environment
+    finally:
+        if worker:
+            stop(worker)
+        stop(server)
+        log.close()
+
+
+def run(environment: dict[str, str], *arguments: str, timeout: int = 240) -> str:
+    done = subprocess.run(
+        [PREFECT, *arguments], env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_everything_of_prefect_yaml_is_deployed(prefect: dict[str, str]) -> None:
+    url = f"{prefect['PREFECT_API_URL']}/deployments/filter"
+    deployed = {d["name"] + " " + d["entrypoint"]: d for d in httpx.post(url, json={}).json()}
+    collect = deployed["daily flows/collect.py:collect_movies"]
+    assert collect["schedules"][0]["schedule"] == {"cron": "0 5 * * *", "timezone": "UTC", "day_or": True}
+    assert collect["tags"] == ["premiere", "collect"]
+    assert collect["description"]
+    assert set(collect["parameter_openapi_schema"]["properties"]) == {"start", "end", "min_votes", "source"}
+    assert not any("default" in json.dumps(p) and "202" in json.dumps(p) for p in [collect["parameter_openapi_schema"]])
+    assert {"daily flows/train.py:train_model", "manual flows/promote.py:promote_model"} <= set(deployed)
+    assert "manual flows/promote.py:rollback_model" in deployed
+
+
+def test_a_triggered_run_completes_and_leaves_its_movies(prefect: dict[str, str]) -> None:
+    parameters = ["-p", 'start="2024-01-01"', "-p", 'end="2024-12-31"']
+    run(prefect, "deployment", "run", "collect-movies/daily", *parameters, "--watch", "--watch-timeout", "200")
+    runs = httpx.post(f"{prefect['PREFECT_API_URL']}/flow_runs/filter", json={"sort": "START_TIME_DESC"}).json()
+    finished = [r for r in runs if r["state_type"] == "COMPLETED"]
+    assert finished, [(r["name"], r["state"]["type"], r["state"]["message"]) for r in runs][:5]
+    manifests = list((Path(prefect["STORE_URI"]) / "sample" / "movies").rglob("2024-01-01_2024-12-31_votes20.json"))
+    assert len(manifests) == 1
+    assert json.loads(manifests[0].read_text())["rows"] > 100
+    artifacts = httpx.post(f"{prefect['PREFECT_API_URL']}/artifacts/latest/filter", json={}).json()
+    assert "collect-sample" in {a["key"] for a in artifacts}
