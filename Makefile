@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint serve ui bench clean lock
+.PHONY: help run test check lint serve ui bench purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -31,8 +31,11 @@ ui: .venv/run  ## Prefect server and MLflow UI, on loopback, until Ctrl-C
 bench: .venv/dev  ## measure speed and memory
 	@$(BIN)/python -m benchmarks
 
+purge: .venv/run  ## remove all content of TMDB from the store and the warehouse
+	@$(BIN)/python -m tasks.purging
+
 clean:  ## remove the environment and everything that runs left behind in this folder
-	rm -rf .venv data mlflow.db mlartifacts mlruns optuna.db bentos .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv data mlflow.db mlartifacts mlruns optuna.db warehouse.db bentos .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock:  ## resolve the dependencies anew (needs uv)
@@ -47,10 +50,13 @@ LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no
 	@$(PYTHON) -m venv .venv
 
 .venv/run: requirements.txt requirements-dev.txt | .venv/bin/pip
-	@test -e .venv/dev || (echo "Installing the locked environment into .venv (a minute or two)"; $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt)
+	@echo "Installing the locked environment into .venv (a minute or two)"
+	@$(INSTALL) -r $$(test -e .venv/dev && echo requirements-dev.txt || echo requirements.txt)
+	@$(BIN)/python -c 'import lightgbm' || (echo "LightGBM needs the system's OpenMP: apt-get install libgomp1"; exit 1)
 	@touch $@
 
-.venv/dev: requirements-dev.txt | .venv/bin/pip
-	@echo "Installing the locked environment with test tools into .venv (a minute or two)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@ .venv/run
+.venv/dev: requirements-dev.txt | .venv/run
+	@echo "Installing the test tools into .venv"
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes

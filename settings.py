@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from dotenv import load_dotenv
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -18,12 +19,17 @@ PROJECT = Path(__file__).resolve().parent
 class Settings(BaseSettings):
     """The environment, typed. An empty variable counts as unset."""
 
-    model_config = SettingsConfigDict(env_file=PROJECT / ".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     tmdb_api_token: SecretStr | None = Field(None, description="TMDB read access token; without it the sample is used")
     tmdb_base_url: str = Field("https://api.themoviedb.org/3", description="TMDB's address, or a stand-in's")
     tmdb_rate: float = Field(40.0, gt=0, le=1000, description="requests a second, at most")
+    tmdb_max_age_days: int = Field(180, ge=91, description="TMDB's terms: no record is kept longer, in days")
+    imdb_base_url: str = Field("https://datasets.imdbws.com", description="where IMDb's data sets lie; a folder works")
     store_uri: str = Field("data", description="a folder or s3://bucket/prefix")
+    warehouse_url: SecretStr = Field(
+        SecretStr(f"sqlite:///{PROJECT}/warehouse.db"), description="database that mirrors the catalogue"
+    )
     mlflow_tracking_uri: str = Field(f"sqlite:///{PROJECT}/mlflow.db", description="MLflow server or database")
     optuna_storage: str = Field(f"sqlite:///{PROJECT}/optuna.db", description="database of the tuning studies")
     model_name: str = Field("movie-rating", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="name in the registry")
@@ -47,6 +53,17 @@ class Settings(BaseSettings):
             raise ValueError(f"STORE_URI {value!r} must be a folder or s3://bucket/prefix")
         return str(PROJECT / value)
 
+    @field_validator("warehouse_url")
+    @classmethod
+    def _name_the_driver(cls, value: SecretStr) -> SecretStr:
+        """The driver that is installed is psycopg 3."""
+        url = value.get_secret_value()
+        for prefix in ("postgres://", "postgresql://"):
+            url = f"postgresql+psycopg://{url.removeprefix(prefix)}" if url.startswith(prefix) else url
+        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("WAREHOUSE_URL must start with sqlite:/// or postgresql://")
+        return SecretStr(url)
+
     @field_validator("bentoml_home")
     @classmethod
     def _anchor_home(cls, value: Path) -> Path:
@@ -55,5 +72,6 @@ class Settings(BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    """Read the environment and `.env` once."""
+    """Read the environment and `.env` once; what is set in the environment, even to nothing, goes before `.env`."""
+    load_dotenv(PROJECT / ".env")  # into the environment: boto3 finds its AWS variables there
     return Settings()

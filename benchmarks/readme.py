@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from settings import PROJECT
+from settings import PROJECT, Settings
 
 COMMAND = [sys.executable, "-m", "flows.pipeline"]
 BLOCK = re.compile(r"(<!-- sample-run: [^\n]*-->\n```text\n).*?(```\n)", re.DOTALL)
@@ -19,13 +19,14 @@ BLOCK = re.compile(r"(<!-- sample-run: [^\n]*-->\n```text\n).*?(```\n)", re.DOTA
 def main() -> None:
     """Renew the block."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
+        environment = os.environ | {name.upper(): "" for name in Settings.model_fields}
+        environment |= {
             "STORE_URI": f"{folder}/store",
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "WAREHOUSE_URL": f"sqlite:///{folder}/warehouse.db",
             "OPTUNA_STORAGE": f"sqlite:///{folder}/optuna.db",
             "BENTOML_HOME": f"{folder}/bentos",
             "PREFECT_HOME": f"{folder}/prefect",
-            "TMDB_API_TOKEN": "",
         }
         printed, took = [], []
         for _ in range(2):

@@ -16,7 +16,7 @@ from settings import get_settings
 from tasks.bento import ask_service, build_bento
 from tasks.command_line import run_from_shell
 from tasks.registry import CHAMPION, find
-from tasks.source import SourceName, choose_source
+from tasks.source import SourceName, source_to_collect
 from tasks.summary import pick_movie, summarise
 
 
@@ -38,12 +38,15 @@ def run_pipeline(
     as_of: the world as known that day: nothing released on it or later is learned from; default: the scheduled date.
     source: tmdb or sample; default: tmdb where a token is set.
     """
-    source = source or choose_source(get_settings())
+    source = source or source_to_collect(get_settings())
     today = runtime.flow_run.scheduled_start_time.date()
     collected = collect_movies(start, end, min_votes, source)
     trained = train_model(trials, as_of, source)
     promotion = promote_model(int(trained["version"]))
-    champion = find(CHAMPION)
+    try:
+        champion = find(CHAMPION)
+    except LookupError:
+        return f"v{trained['version']} was not promoted, and there is no champion to serve: {promotion['reason']}"
     movie, actual = pick_movie(source, today)
     (answer,) = ask_service(build_bento(champion), [movie])
     return summarise(source, collected, trained, promotion, champion, movie, actual, answer)

@@ -1,15 +1,18 @@
 """Compare the challenger with the champion, build and try its service, and only then move the alias.
 
 python -m flows.promote
+python -m flows.promote rollback
 """
 
 from __future__ import annotations
+
+import sys
 
 from prefect import flow, get_run_logger
 
 from tasks.bento import ask_service, build_bento
 from tasks.command_line import run_from_shell
-from tasks.promoting import GOLDEN_MOVIES, compare, move_champion, previous_champion, same_answers
+from tasks.promoting import GOLDEN_MOVIES, compare, move_champion, previous_champion, retire, same_answers
 from tasks.registry import CHALLENGER, CHAMPION, find
 
 
@@ -38,10 +41,12 @@ def rollback_model() -> dict[str, str | int]:
     log = get_run_logger()
     current, previous = find(CHAMPION), previous_champion()
     bento = build_bento(previous)
-    move_champion(previous, f"rollback from {current.label}")
+    same_answers(previous, ask_service(bento, GOLDEN_MOVIES))
+    retire(current, previous)
     log.info("rolled back from %s to %s", current.label, previous.label)
     return {"version": previous.number, "from": current.number, "bento": bento}
 
 
 if __name__ == "__main__":
-    print(run_from_shell(promote_model))
+    rollback = sys.argv[1:2] == ["rollback"]
+    print(run_from_shell(rollback_model if rollback else promote_model, sys.argv[2 if rollback else 1 :]))

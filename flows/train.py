@@ -14,8 +14,8 @@ from models.evaluation import split_by_release
 from settings import get_settings
 from tasks.catalogue import fingerprint
 from tasks.command_line import run_from_shell
-from tasks.registry import code_hash, commit, find_trained, register, run_metrics
-from tasks.source import SourceName, choose_source
+from tasks.registry import CHALLENGER, code_hash, commit, find_trained, register, run_metrics, set_alias
+from tasks.source import RatingsName, source_to_learn_from
 from tasks.tmdb import now
 from tasks.training import fit, judge, load_movies, show_comparison
 from tasks.tuning import tune
@@ -23,17 +23,17 @@ from tasks.tuning import tune
 
 @flow(name="train-model")
 def train_model(
-    trials: int = 30, as_of: date | None = None, source: SourceName | None = None, seed: int = 0
+    trials: int = 30, as_of: date | None = None, source: RatingsName | None = None, seed: int = 0
 ) -> dict[str, str | int | float]:
     """Train on movies released before a day and register the best recipe as challenger.
 
     trials: how many recipes Optuna tries, over XGBoost, LightGBM and Random Forest.
     as_of: the world as known that day: nothing released on it or later is learned from; default: the scheduled date.
-    source: tmdb or sample; default: tmdb where a token is set or its movies were collected.
+    source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
     seed: of the search and of the learners.
     """
     settings, log = get_settings(), get_run_logger()
-    source = source or choose_source(settings)
+    source = source or source_to_learn_from(settings)
     movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
     newest = movies["release_date"].max()
     data = fingerprint(movies)
@@ -41,6 +41,7 @@ def train_model(
     version = find_trained(tags)
     if version:
         log.info("%s was trained on the same data with the same code: nothing to do", version.label)
+        set_alias(CHALLENGER, version)
     else:
         end = newest + pd.Timedelta(days=1)
         train, holdout = split_by_release(movies, end)

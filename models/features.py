@@ -1,8 +1,9 @@
 """Turn raw movies into numbers, the same way in training and in serving.
 
 There is one definition of the features, `MovieFeatures.row`: a plain function of one movie and of tables learned from
-past movies. The scikit-learn `transform` loops over it, the service calls it. It knows nothing of TMDB, Prefect or
-HTTP. What is missing stays missing (NaN); an unseen genre becomes zeros; a person never seen is a debut.
+past movies. The scikit-learn `transform` loops over it, for a frame in training and for one movie in the service. It
+knows nothing of TMDB, Prefect or HTTP. What is missing stays missing (NaN); an unseen genre becomes zeros; a person
+never seen is a debut.
 
 A movie's history counts only what was released strictly before it, so `transform` of the training rows gives what would
 have been known at the time, with nothing of the row's own rating in it.
@@ -42,6 +43,7 @@ ROLES: dict[str, tuple[str, int]] = {
     "collection": ("belongs_to_collection", 1),
 }
 HISTORY_FEATURES = ("count", "mean", "best", "last", "years_since", "debut")
+NOTHING = [NAN] * len(HISTORY_FEATURES)
 SHRINKAGE = 3.0  # a history of 3 movies is believed half
 SEPARATOR = "\x00"  # stands in no name
 
@@ -90,7 +92,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
 
     # -- learning ---------------------------------------------------------------------------------------------------
 
-    def fit(self, X: pd.DataFrame | Iterable[RawMovie], y: Any, sample_weight: Any = None) -> MovieFeatures:
+    def fit(self, X: pd.DataFrame | Iterable[RawMovie], y: Any) -> MovieFeatures:
         """Learn vocabularies, the level and the histories. Movies without a release date teach no history."""
         movies = list(iterate(X))
         ratings = np.asarray(y, dtype=float)
@@ -99,7 +101,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
         if len(ratings) != len(movies) or not np.isfinite(ratings).all():
             raise ValueError(f"{len(movies)} movies need as many ratings, each a number; drop unrated movies first")
         self.genres_ = _vocabulary((g for m in movies for g in _texts(m, "genres")), None)
-        self.languages_ = _vocabulary((m.get("original_language") or "" for m in movies), self.max_categories)
+        self.languages_ = _vocabulary((_text(m.get("original_language")) for m in movies), self.max_categories)
         countries = [[(_id(c), _name(c)) for c in _entities(m, "production_countries")] for m in movies]
         self.country_names_ = {name.casefold(): id_ for row in countries for id_, name in row if id_ and name}
         self.countries_ = _vocabulary((id_ for row in countries for id_, _ in row if id_), self.max_categories)
@@ -132,7 +134,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
                 "days": np.array([day for _, day, _ in events], dtype=np.int32),
                 "scores": np.array([score for _, _, score in events], dtype=np.float64),
             }
-        self.n_known_movies_ = len(movies)
+        self.columns_ = list(self.sources())
         self._tables = None
         return self
 
@@ -156,7 +158,9 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
     def transform(self, X: pd.DataFrame | Iterable[RawMovie]) -> NDArray[np.float64]:
         """Number raw movies; see `row`."""
         check_is_fitted(self, "genres_")
-        rows = [self.row(movie, cached_sentiment) for movie in iterate(X)]
+        # Training reads the same texts again and again; a service must not keep what its users wrote.
+        sentiment = cached_sentiment if isinstance(X, pd.DataFrame) else read_sentiment
+        rows = [self.row(movie, sentiment) for movie in iterate(X)]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.sources()))
 
     def row(self, movie: RawMovie, sentiment: Any = None) -> list[float]:
@@ -206,7 +210,11 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
             for role, (field, most) in ROLES.items():
                 entities = _entities(movie, field)[:most]
                 names = tables["names"].get(_kind(field), {})
-                numbers += _history_row(tables[role], [_id(e) or names.get(_name(e).casefold()) for e in entities], at)
+                keys = [_id(e) or names.get(_name(e).casefold()) for e in entities]
+                row = _history_row(tables[role], keys, at)
+                if role == "collection" and row[HISTORY_FEATURES.index("debut")] == 1:
+                    row = NOTHING  # a first movie's collection exists because of a sequel that is yet to come
+                numbers += row
         return numbers
 
     def unseen(self, movie: RawMovie) -> list[str]:
@@ -225,6 +233,8 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
 
     def _load(self) -> dict[str, Any]:
         """Fold the learned arrays into look-up tables; they are no part of the stored model."""
+        if self.columns_ != list(self.sources()):
+            raise ValueError("this model was fitted by another version of models.features: train one anew")
         tables: dict[str, Any] = {"level": Level(self.level_days_, self.level_ratings_)}
         tables["names"] = {
             kind: dict(zip(packed["names"].split(SEPARATOR), packed["keys"].split(SEPARATOR), strict=True))
@@ -245,7 +255,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
 def _history_row(history: History, keys: Sequence[str | None], at: int) -> list[float]:
     """Sum up what `keys` had done before `at`, as deviations from the level of the time: `HISTORY_FEATURES`."""
     if not keys:
-        return [NAN] * len(HISTORY_FEATURES)
+        return NOTHING
     pasts = [past for key in keys if key is not None and (past := history.before(key, at))]
     if not pasts:
         return [0.0, 0.0, NAN, NAN, NAN, 1.0]

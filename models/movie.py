@@ -9,6 +9,7 @@ TMDB codes a missing value as 0, "" or []: a budget of 0 is unknown, not free. H
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ LAST_DATE = date(2100, 12, 31)
 MAX_RUNTIME = 1_000.0  # minutes; the longest film that cinemas have shown is a little under 15 hours
 MAX_BUDGET = 2_000_000_000.0  # US dollars; four times the dearest film so far
 MIN_RATING, MAX_RATING = 0.0, 10.0
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,15 @@ FIELDS: dict[str, RawField] = {
     "fetched_at": RawField("record", "when this record was read"),
 }
 INPUTS = tuple(name for name, field in FIELDS.items() if field.known == "before")
-TARGET = "vote_average"
+ENTITY_LISTS: tuple[str, ...] = (
+    "production_companies",
+    "production_countries",
+    "cast",
+    "directors",
+    "writers",
+    "producers",
+)
+ENTITY_LISTS += ("cinematographers", "composers", "editors")
 
 
 def _named(value: Any) -> Any:
@@ -77,7 +87,7 @@ def _iso_date(value: Any) -> date | None:
     if isinstance(value, date):
         return date(value.year, value.month, value.day)
     try:
-        if not (isinstance(value, str) and len(value) == 10):
+        if not (isinstance(value, str) and _ISO.fullmatch(value)):
             raise ValueError
         day = date.fromisoformat(value)
     except ValueError:

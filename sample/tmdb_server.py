@@ -169,11 +169,13 @@ class _Gate:
     def __init__(self, inner: ASGIApp, token: str | None, rate: int, latency: float, faults: float, seed: int) -> None:
         self.inner, self.token, self.rate, self.latency, self.faults = inner, token, rate, latency, faults
         self.recent: deque[float] = deque()
+        self.requests = 0  # all that came, refused ones too
         self.rng = random.Random(seed)  # noqa: S311 (reproducible, no secret)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.inner(scope, receive, send)
+        self.requests += 1
         if self.latency:
             await anyio.sleep(self.latency)
         response = self._refusal(Request(scope))

@@ -8,6 +8,7 @@ as a command of its own: it reads its home and its arguments once a process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -33,30 +34,35 @@ START_SECONDS = 60
 @task(name="build bento", task_run_name="build bento {version.label}", retries=1, retry_delay_seconds=5)
 def build_bento(version: Version) -> str:
     """Put the model into BentoML's store and build the bento, unless they are there; return the bento's tag."""
-    import_model(version)
     tag = f"premiere:{version.label}"
+    if import_model(version):  # a bento of that tag was built from another model
+        _bentoml("delete", tag, "--yes", check=False)
     if _bentoml("get", tag, check=False).returncode != 0:
         _bentoml("build", "--version", version.label, "--arg", f"model={model_tag(version)}", str(PROJECT))
     return tag
 
 
-def import_model(version: Version) -> None:
-    """Copy what ships of a version from MLflow into BentoML's model store, under the version's tag."""
+def import_model(version: Version) -> bool:
+    """Copy what ships of a version from MLflow into BentoML's model store, under the version's tag.
+
+    Returns whether it had to: a model of that tag but of another registry's making is replaced.
+    """
     os.environ["BENTOML_HOME"] = _home()
     registry.client()
     import bentoml
 
-    try:
-        bentoml.models.get(model_tag(version))
-        return
-    except bentoml.exceptions.NotFound:
-        pass
+    with contextlib.suppress(bentoml.exceptions.NotFound):
+        stored = bentoml.models.get(model_tag(version))
+        if stored.info.metadata.get("sha256") == version.tags["sha256"]:
+            return False
+        bentoml.models.delete(model_tag(version))
     tags = version.tags
     facts: dict[str, Any] = {key: tags[key] for key in ("sha256", "family", "source", "trained_at")}
     facts |= {"synthetic": tags["synthetic"] == "true", "metrics": registry.run_metrics(version)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         bentoml.mlflow.import_model(model_tag(version), registry.model_uri(version), metadata=facts)
+    return True
 
 
 def model_tag(version: Version) -> str:

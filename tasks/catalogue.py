@@ -1,11 +1,14 @@
 """The movies that were collected: typed partitions by logical date in the store.
 
-A partition is one window of release dates as read on one logical date: a Parquet file and a manifest beside it with
-row count and SHA-256. The manifest is written last, so a partition without one was never finished and does not exist.
-The catalogue is all partitions together, newest record of each id.
+A partition is one slice as read on one logical date: a Parquet file, named after its own content, and a manifest with
+row count and SHA-256. The manifest is written last, so a partition without one was never finished and does not exist;
+and as the file's name is its content, two runs that write the same slice cannot mix. What did not fit the declared
+schema lies in a quarantine file beside it, with the reasons. The catalogue is all partitions together, newest record
+of each id.
 
-    tmdb/movies/2026-11-21/2015-01-01_2015-12-31.parquet
-    tmdb/movies/2026-11-21/2015-01-01_2015-12-31.json
+    tmdb/movies/2026-11-21/2015-01-01_2015-12-31_votes20.json
+    tmdb/movies/2026-11-21/2015-01-01_2015-12-31_votes20-3f2a….parquet
+    tmdb/quarantine/2026-11-21/2015-01-01_2015-12-31_votes20-77b0….parquet
 """
 
 from __future__ import annotations
@@ -64,53 +67,63 @@ class BrokenPartition(Exception):
     """A partition is not what its manifest says: it was damaged or tampered with after it was written."""
 
 
+QUARANTINE = pa.schema([("id", pa.int64()), ("reason", pa.string()), ("body", pa.string())])
+NUMBERS = ("vote_average", "vote_count", "runtime", "budget", "popularity", "revenue")
+
+
 @dataclass(frozen=True)
 class Partition:
-    """One window of release dates (both ends inclusive) as read on one logical date, and what reading it took."""
+    """One slice as read on one logical date, and what reading it took. Both ends of the release dates are inclusive."""
 
     source: str
     logical_date: date
+    slice: str
     start: date
     end: date
-    min_votes: int
     rows: int
     expected: int
     requests: int
     sha256: str
     gone: list[int] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    @property
-    def window(self) -> tuple[date, date, int]:
-        """What was asked: first day, last day, vote floor."""
-        return self.start, self.end, self.min_votes
+    refused: dict[str, str] = field(default_factory=dict)  # reason by id
+    retries: dict[str, int] = field(default_factory=dict)  # how often by fault
 
     @property
     def complete(self) -> bool:
-        """Whether every movie that TMDB counted was read, is gone, or was refused with a reason."""
+        """Whether every movie that the source counted was read, is gone, or was refused with a reason."""
         return self.rows + len(self.gone) + len(self.refused) >= self.expected
 
     @property
-    def key(self) -> str:
-        """Where it lies in the store, without the ending."""
-        return partition_key(self.source, self.logical_date, self.window)
+    def manifest_key(self) -> str:
+        """Where the manifest lies in the store."""
+        return f"{self.source}/movies/{self.logical_date}/{self.slice}.json"
+
+    @property
+    def data_key(self) -> str:
+        """Where the movies lie in the store."""
+        return f"{self.source}/movies/{self.logical_date}/{self.slice}-{self.sha256[:16]}.parquet"
 
 
-def partition_key(source: str, logical_date: date, window: tuple[date, date, int]) -> str:
-    """Name a partition in the store, without the ending."""
-    start, end, min_votes = window
-    return f"{source}/movies/{logical_date}/{start}_{end}_votes{min_votes}"
+def movie_table(records: list[dict[str, Any]]) -> pa.Table:
+    """Return records as a table of `SCHEMA`, by id."""
+    return pa.Table.from_pylist(sorted(records, key=lambda r: r["id"]), schema=SCHEMA)
 
 
-def write_partition(store: Store, records: list[dict[str, Any]], **facts: Any) -> Partition:
-    """Write records and then their manifest; `facts` are the other fields of Partition."""
-    table = pa.Table.from_pylist(sorted(records, key=lambda r: r["id"]), schema=SCHEMA)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    data = buffer.getvalue()
-    partition = Partition(rows=len(records), sha256=hashlib.sha256(data).hexdigest(), **facts)
-    store.write(f"{partition.key}.parquet", data)
-    store.write(f"{partition.key}.json", json.dumps(asdict(partition), default=str, indent=1).encode())
+def write_partition(store: Store, movies: pa.Table, bodies: dict[str, str] | None = None, **facts: Any) -> Partition:
+    """Write movies and then their manifest; `facts` are the other fields of Partition.
+
+    `bodies` are the bodies of what was refused, as JSON by id: they are kept in the quarantine.
+    """
+    data = _parquet(movies)
+    partition = Partition(rows=len(movies), sha256=hashlib.sha256(data).hexdigest(), **facts)
+    if partition.refused:
+        rows = [{"id": int(i), "reason": why, "body": (bodies or {}).get(i)} for i, why in partition.refused.items()]
+        quarantine = _parquet(pa.Table.from_pylist(rows, schema=QUARANTINE))
+        digest = hashlib.sha256(quarantine).hexdigest()[:16]
+        key = f"{partition.source}/quarantine/{partition.logical_date}/{partition.slice}-{digest}.parquet"
+        store.write(key, quarantine)
+    store.write(partition.data_key, data)
+    store.write(partition.manifest_key, json.dumps(asdict(partition), default=str, indent=1).encode())
     return partition
 
 
@@ -128,43 +141,90 @@ def list_partitions(store: Store, source: str) -> list[Partition]:
 def read_partition(store: Store, partition: Partition) -> pa.Table:
     """Read one partition; raises BrokenPartition where its bytes are gone or not those that were written."""
     try:
-        data = store.read(f"{partition.key}.parquet")
+        data = store.read(partition.data_key)
     except FileNotFoundError:
         data = b""
     if hashlib.sha256(data).hexdigest() != partition.sha256:
         raise BrokenPartition(
-            f"{store.uri}/{partition.key}.parquet does not match its manifest: delete the .json beside it and collect "
-            f"{partition.start} to {partition.end} again"
+            f"{store.uri}/{partition.data_key} does not match its manifest: delete {partition.manifest_key} and "
+            f"collect {partition.start} to {partition.end} again"
         )
-    return pq.read_table(io.BytesIO(data), schema=SCHEMA)
+    table = pq.read_table(io.BytesIO(data), schema=SCHEMA)
+    if len(table) != partition.rows:
+        raise BrokenPartition(f"{partition.data_key} has {len(table)} rows, its manifest says {partition.rows}")
+    return table
 
 
-def read_catalogue(store: Store, source: str, as_of: date | None = None) -> pd.DataFrame:
-    """Return the newest record of each movie of a source, by release date and id; released before `as_of` if given.
+def read_batches(store: Store, source: str) -> dict[date, pd.DataFrame]:
+    """Return the movies of a source by the logical date of their reading, oldest first, as `read_catalogue` does.
 
-    Columns are those of `SCHEMA`; lists stay lists, release_date is a timestamp. Raises FileNotFoundError where nothing
-    was collected.
+    Raises FileNotFoundError where nothing was collected.
     """
     partitions = list_partitions(store, source)
     if not partitions:
-        raise FileNotFoundError(
-            f"no movies of {source} in {store.uri}: collect some first, with python -m flows.collect"
-        )
-    newest: dict[int, dict[str, Any]] = {}
-    for partition in partitions:  # oldest first, so that a newer record replaces an older one
-        for row in read_partition(store, partition).to_pylist():
-            if row["id"] not in newest or row["fetched_at"] >= newest[row["id"]]["fetched_at"]:
-                newest[row["id"]] = row
-    movies = pd.DataFrame(list(newest.values()), columns=SCHEMA.names)
+        command = "flows.collect_imdb" if source == "imdb" else "flows.collect"
+        raise FileNotFoundError(f"no movies of {source} in {store.uri}: collect some first, with python -m {command}")
+    tables: dict[date, list[pa.Table]] = {}
+    for partition in partitions:
+        tables.setdefault(partition.logical_date, []).append(read_partition(store, partition))
+    return {day: _frame(pa.concat_tables(parts)) for day, parts in tables.items()}
+
+
+def newest(batches: dict[date, pd.DataFrame]) -> pd.DataFrame:
+    """Return the newest record of each movie in some batches, by release date and id."""
+    parts = [batch.assign(logical_date=pd.Timestamp(day)) for day, batch in batches.items() if len(batch)]
+    movies = pd.concat(parts or list(batches.values()), ignore_index=True)
+    by_age = movies.sort_values(["logical_date", "fetched_at"], kind="stable") if parts else movies
+    ordered: pd.DataFrame = by_age.drop_duplicates("id", keep="last").sort_values(["release_date", "id"])
+    return ordered.reset_index(drop=True)
+
+
+def read_catalogue(store: Store, source: str) -> pd.DataFrame:
+    """Return the newest record of each movie of a source, by release date and id.
+
+    Columns are those of `SCHEMA` and `logical_date`, the day of the reading; lists are arrays, what is missing is None
+    or NaN, release_date is a timestamp. Raises FileNotFoundError where nothing was collected.
+    """
+    return newest(read_batches(store, source))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    movies: pd.DataFrame = table.to_pandas()
     movies["release_date"] = pd.to_datetime(movies["release_date"])
-    for name in ("vote_average", "vote_count", "runtime", "budget", "popularity", "revenue"):
-        movies[name] = movies[name].astype("float64")
-    if as_of is not None:
-        movies = movies[movies["release_date"] < pd.Timestamp(as_of)]
-    return movies.sort_values(["release_date", "id"]).reset_index(drop=True)
+    movies[list(NUMBERS)] = movies[list(NUMBERS)].astype("float64")
+    return movies
+
+
+def purge(store: Store, source: str, before: date | None = None) -> int:
+    """Remove what was read before a day, or all of a source; return how many files that were.
+
+    Manifests go first, so that a purge that is cut short leaves no manifest without its movies.
+    """
+    keys = store.keys(f"{source}/")
+    if before is not None:
+        keys = [key for key in keys if (day := _logical_date(key)) and day < before]
+    for key in sorted(keys, key=lambda key: not key.endswith(".json")):
+        store.delete(key)
+    return len(keys)
+
+
+def _logical_date(key: str) -> date | None:
+    """Return the logical date in a key, or None where it has none."""
+    try:
+        return date.fromisoformat(key.split("/")[2])
+    except (IndexError, ValueError):
+        return None
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def fingerprint(movies: pd.DataFrame) -> str:
     """Return a short digest of what a model may learn from these movies; the time of fetching does not count."""
-    content = movies.drop(columns=["fetched_at", "popularity"]).to_json(orient="records", date_format="iso")
+    content = movies.drop(columns=["fetched_at", "logical_date", "popularity"], errors="ignore").to_json(
+        orient="records", date_format="iso"
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:16]

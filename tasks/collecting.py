@@ -1,180 +1,232 @@
-"""Plan windows of release dates and read each into the store: one Prefect task run a window, never a page or a movie.
+"""Plan what to read, read each slice into the store, and report: one Prefect task run a slice, never a page or a movie.
 
-A window that was read lately enough is left alone and shows as Cached; its state is the partition in the store itself,
+A slice that was read lately enough is left alone and shows as Cached. Its state is the partition in the store itself,
 so a partition that is gone is simply read again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import calendar
+import json
 from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.settings import PREFECT_UI_URL
 from prefect.states import Completed
 
 from settings import get_settings
-from tasks.catalogue import Partition, list_partitions, write_partition
+from tasks.catalogue import (
+    BrokenPartition,
+    Partition,
+    list_partitions,
+    movie_table,
+    purge,
+    read_partition,
+    write_partition,
+)
+from tasks.gaps import find_gaps
+from tasks.slices import SLICE, Changes, Slice, cache_days, change_slices, release_slices, split
 from tasks.source import Source
-from tasks.store import open_store
-from tasks.tmdb import MAX_RESULTS, BadRecord, RateLimiter, TmdbClient, filters, gather, now, record
+from tasks.store import Store, open_store
+from tasks.tmdb import MAX_RESULTS, BadRecord, RateLimiter, TmdbClient, TokenRefused, gather, now, record
 
-Window = tuple[date, date, int]  # first and last release day, both inclusive, and the vote floor
-SLICE = 2_000  # movies; what a killed run has to read again at most
-ONE_DAY = timedelta(days=1)
+MIN_REFUSED = 20  # fewer refused movies never stop a run, whatever their share
 
 
-@task(name="plan windows", retries=2, retry_delay_seconds=10)
-def plan_windows(
-    source: Source, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[Window] = ()
-) -> list[Window]:
-    """Cut the release dates from `start` to `end` into windows that one query can hold.
+class TooManyRefused(Exception):
+    """So many movies do not fit the declared schema that the schema, or the source, must have changed."""
 
-    Whole years where they are small, else months, else days. Movies that are out need `min_votes`; those still to come
-    are taken as they are. What is `fresh` is not asked about again.
+
+def worth_another_try(task: Any, task_run: Any, state: Any) -> bool:
+    """Say whether a failed task may heal by itself: a refused token or a damaged file does not."""
+    hopeless = TokenRefused | BrokenPartition | FileNotFoundError | ValueError
+    return not isinstance(state.result(raise_on_failure=False), hopeless)
+
+
+@task(name="plan slices", tags=["tmdb"], retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
+def plan_slices(
+    source: Source, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[str] = ()
+) -> list[Slice]:
+    """Cut the release dates from `start` to `end` into slices that are small, and that one query can hold.
+
+    What is `fresh`, by name, is not asked about again.
     """
 
-    def covered(window: Window) -> bool:
-        parts = split(window)
-        return window in fresh or (bool(parts) and all(covered(part) for part in parts))
+    def covered(piece: Slice) -> bool:
+        parts = split(piece)
+        return piece.name in fresh or (bool(parts) and all(covered(part) for part in parts))
 
-    async def plan(client: TmdbClient, window: Window) -> list[Window]:
-        parts = split(window)
-        if window in fresh or not parts:
-            return [window]
-        if not covered(window) and await client.count(filters(*window)) <= SLICE:
-            return [window]
+    async def plan(client: TmdbClient, piece: Slice) -> list[Slice]:
+        if piece.name in fresh:
+            return [piece]
+        parts = split(piece)
+        if not covered(piece):
+            movies = await client.count(piece)
+            if movies <= (SLICE if parts else MAX_RESULTS):
+                return [piece]
+            parts = parts or split(piece, await client.genres()) or [piece]
+        if parts == [piece]:
+            return parts  # reading it will say that it is too full
         return [small for part in parts for small in await plan(client, part)]
 
-    async def plan_all() -> list[Window]:
+    async def plan_all() -> list[Slice]:
         async with _client(source) as client:
-            windows = calendar_windows(start, end, min_votes, logical_date)
-            plans = await gather(lambda window: plan(client, window), windows)
-        return [window for windows in plans for window in windows]
+            pieces = release_slices(start, end, min_votes, logical_date)
+            plans = await gather(lambda piece: plan(client, piece), pieces)
+        return [piece for pieces in plans for piece in pieces]
 
     return asyncio.run(plan_all())
 
 
+def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) -> list[Changes]:
+    """Return the days of changes that no run has read yet, the day that was last read again, up to `logical_date`.
+
+    So days on which nothing ran are caught up by the next run. Nothing, where no movie was collected before.
+    """
+    earlier = [p for p in partitions if p.logical_date < logical_date]
+    if not earlier:
+        return []
+    read_until = [p.end for p in earlier if p.slice.startswith("changes_")]
+    since = max(read_until) if read_until else min(p.logical_date for p in earlier)
+    return change_slices(max(since, logical_date - timedelta(days=max_age)), logical_date)
+
+
 @task(
-    name="collect window", task_run_name="{source.name} {window[0]} to {window[1]}", retries=2, retry_delay_seconds=30
+    name="read slice",
+    task_run_name="{source.name} {piece.name}",
+    tags=["tmdb"],
+    retries=2,
+    retry_delay_seconds=30,
+    retry_condition_fn=worth_another_try,
 )
-def collect_window(source: Source, window: Window, logical_date: date, fresh: Partition | None = None) -> Partition:
-    """Read one window of release dates into a partition; one that is still `fresh` is given back as it is."""
+def read_slice(
+    source: Source,
+    piece: Slice | Changes,
+    logical_date: date,
+    fresh: Partition | None = None,
+    skip: Collection[int] = (),
+    only: Collection[int] | None = None,
+) -> Partition:
+    """Read one slice into a partition; one that is still `fresh` is given back as it is.
+
+    `skip` names movies that are known to be gone, `only`, if given, the movies wanted.
+    """
     if fresh:
         return Completed(name="Cached", message=f"read on {fresh.logical_date}", data=fresh)  # type: ignore[return-value]  # Prefect unwraps it
-    partition = asyncio.run(_read_window(source, window, logical_date))
+    partition = asyncio.run(_read(source, piece, logical_date, skip, only))
     log = get_run_logger()
-    start, end, _ = window
-    log.info("%s to %s: %d movies, %d requests", start, end, partition.rows, partition.requests)
-    for reason in partition.refused[:10]:
-        log.warning("refused: %s", reason)
+    log.info("%s: %d movies, %d requests", partition.slice, partition.rows, partition.requests)
+    for reason in list(partition.refused.values())[:5]:
+        log.warning("quarantined %s", reason)
     if not partition.complete:
-        log.warning("%s to %s: TMDB counted %d movies, %d were found", start, end, partition.expected, partition.rows)
+        log.warning("%s: TMDB counted %d movies, %d were found", partition.slice, partition.expected, partition.rows)
     return partition
 
 
-async def _read_window(source: Source, window: Window, logical_date: date) -> Partition:
+async def _read(
+    source: Source, piece: Slice | Changes, logical_date: date, skip: Collection[int], only: Collection[int] | None
+) -> Partition:
     async with _client(source) as client:
-        ids, expected = await client.discover(filters(*window))
-        bodies = await gather(client.movie, ids)
-    records: list[dict[str, Any]] = []
-    gone: list[int] = []
-    refused: list[str] = []
-    fetched_at = now()
-    for movie_id, body in zip(ids, bodies, strict=True):
-        if body is None:
-            gone.append(movie_id)
-            continue
+        reading = await client.read(piece, skip, only)
+    records, refused, fetched_at = [], {}, now()
+    for movie_id, body in reading.bodies.items():
         try:
             records.append(record(body, fetched_at))
         except BadRecord as error:
-            refused.append(str(error))
+            refused[str(movie_id)] = str(error)
     return write_partition(
         open_store(get_settings().store_uri),
-        records,
+        movie_table(records),
+        {movie_id: json.dumps(reading.bodies[int(movie_id)]) for movie_id in refused},
         source=source.name,
         logical_date=logical_date,
-        start=window[0],
-        end=window[1],
-        min_votes=window[2],
-        expected=expected,
+        slice=piece.name,
+        start=piece.start,
+        end=piece.end,
+        expected=reading.expected,
         requests=client.tally.requests,
-        gone=gone,
+        gone=sorted(reading.gone),
         refused=refused,
+        retries=dict(client.tally.retries),
     )
 
 
-def show_windows(source: str, partitions: list[Partition], fresh: Collection[Window], logical_date: date) -> None:
-    """Put the table of windows into the Prefect UI."""
+def check_refused(partitions: list[Partition], most: float) -> None:
+    """Raise TooManyRefused where more than a share `most` of the movies went to the quarantine."""
+    refused, rows = sum(len(p.refused) for p in partitions), sum(p.rows for p in partitions)
+    if refused >= MIN_REFUSED and refused > most * (refused + rows):
+        reason = next(reason for p in partitions for reason in p.refused.values())
+        raise TooManyRefused(
+            f"{refused} of {refused + rows} movies do not fit the declared schema, more than {most:.0%}: for example "
+            f"{reason}. They lie in the quarantine; mend tasks.tmdb.Body if TMDB changed, or raise max_refused"
+        )
+
+
+def fresh_partitions(store: Store, partitions: list[Partition], logical_date: date) -> dict[str, Partition]:
+    """Return the partitions that need no reading on `logical_date`, by the name of their slice.
+
+    One that did not add up, or whose movies are gone from the store, is never fresh.
+    """
+    there = set(store.keys(f"{partitions[0].source}/movies/")) if partitions else set()
+    return {
+        p.slice: p
+        for p in partitions
+        if 0 <= (logical_date - p.logical_date).days < cache_days(p.start, p.end, logical_date)
+        and p.complete
+        and p.data_key in there
+    }
+
+
+def known_gone(partitions: list[Partition]) -> set[int]:
+    """Return the ids that answered 404 when they were last asked for."""
+    return {movie_id for p in partitions for movie_id in p.gone}
+
+
+def known_ids(store: Store, partitions: list[Partition]) -> set[int]:
+    """Return the ids of all movies in these partitions."""
+    return {movie_id for p in partitions for movie_id in read_partition(store, p)["id"].to_pylist()}
+
+
+@task(name="purge old records")
+def purge_old(source: str, logical_date: date, max_age: int) -> int:
+    """Remove what was read more than `max_age` days before `logical_date`, as TMDB's terms ask."""
+    removed = purge(open_store(get_settings().store_uri), source, logical_date - timedelta(days=max_age))
+    if removed:
+        get_run_logger().info("removed %d files that are older than %d days", removed, max_age)
+    return removed
+
+
+def show_slices(source: str, partitions: list[Partition], fresh: Collection[str], logical_date: date) -> None:
+    """Put the table of this run's slices and the gap report of the whole source into the Prefect UI."""
+    everything = list_partitions(open_store(get_settings().store_uri), source)
+    report = f"gap-report-{source}"
+    create_markdown_artifact(
+        key=report,
+        markdown=find_gaps(source, everything, logical_date).markdown(),
+        description=f"What is there, what is missing and what was refused as of {logical_date}",
+    )
+    address = f"{PREFECT_UI_URL.value()}/artifacts/key/{report}" if PREFECT_UI_URL.value() else f"artifact {report}"
     create_table_artifact(
         key=f"collect-{source}",
-        description=f"Windows of release dates as of {logical_date}: what was read and what it took.",
+        description=f"Slices read as of {logical_date}, and what they took. Gap report: {address}",
         table=[
             {
-                "from": str(p.start),
-                "to": str(p.end),
-                "votes from": p.min_votes,
+                "slice": p.slice,
                 "movies": p.rows,
                 "counted by TMDB": p.expected,
                 "gone": len(p.gone),
-                "refused": len(p.refused),
-                "requests": 0 if p.window in fresh else p.requests,
+                "quarantined": len(p.refused),
+                "requests": 0 if p.slice in fresh else p.requests,
+                "retries": sum(p.retries.values()),
                 "read on": str(p.logical_date),
                 "complete": p.complete,
             }
             for p in partitions
         ],
     )
-
-
-def fresh_partitions(source: str, logical_date: date) -> dict[Window, Partition]:
-    """Return the partitions that need no reading on `logical_date`: movies' facts and votes settle with age."""
-    partitions = list_partitions(open_store(get_settings().store_uri), source)
-    return {p.window: p for p in partitions if 0 <= (logical_date - p.logical_date).days < cache_days(p, logical_date)}
-
-
-def cache_days(partition: Partition, logical_date: date) -> int:
-    """Return for how many days a partition stays fresh: 1 around the release, up to 90 long after it."""
-    distance = min(abs((logical_date - day).days) for day in (partition.start, partition.end))
-    if partition.start <= logical_date <= partition.end or distance < 31:
-        return 1
-    return 7 if distance < 180 else 30 if distance < 730 else 90
-
-
-def calendar_windows(start: date, end: date, min_votes: int, logical_date: date) -> list[Window]:
-    """Cut dates at the end of each year and at `logical_date`, where the vote floor ends.
-
-    The year of `logical_date` is cut into months, so that tomorrow's windows are today's but for one.
-    """
-    windows = []
-    for first, last, floor in (
-        (start, min(end, logical_date), min_votes),
-        (max(start, logical_date + ONE_DAY), end, 0),
-    ):
-        day = first
-        while day <= last:
-            year_end = min(date(day.year, 12, 31), last)
-            whole = (day, year_end, floor)
-            windows += split(whole) or [whole] if day.year == logical_date.year else [whole]
-            day = year_end + ONE_DAY
-    return windows
-
-
-def split(window: Window) -> list[Window]:
-    """Cut a window into months, a month into days, a day into nothing."""
-    start, end, floor = window
-    if start == end:
-        return []
-    within_month = (start.year, start.month) == (end.year, end.month)
-    parts, day = [], start
-    while day <= end:
-        last = day if within_month else min(date(day.year, day.month, calendar.monthrange(day.year, day.month)[1]), end)
-        parts.append((day, last, floor))
-        day = last + ONE_DAY
-    return parts
 
 
 def _client(source: Source) -> TmdbClient:
@@ -187,6 +239,3 @@ _limiters: dict[str, RateLimiter] = {}
 def _limiter(source: Source) -> RateLimiter:
     """One limiter for all clients of an address in this process."""
     return _limiters.setdefault(source.base_url, RateLimiter(source.rate))
-
-
-assert MAX_RESULTS >= SLICE  # a planned window always fits one query

@@ -64,14 +64,21 @@ def compare(challenger: Version) -> Verdict:
 def _compare(challenger: Version, champion: Version | None) -> Verdict:
     if champion and champion.number == challenger.number:
         return Verdict(False, f"{challenger.label} is champion already")
+    if "rolled_back" in challenger.tags:
+        return Verdict(False, f"{challenger.label} was rolled back on {challenger.tags['rolled_back']}")
     if champion and champion.tags["synthetic"] != challenger.tags["synthetic"]:
         if challenger.tags["synthetic"] == "true":
             return Verdict(False, f"{challenger.label} learned from synthetic movies, the champion from real ones")
         champion = None  # a model of real movies owes nothing to one of the sample
+    if champion and champion.tags["source"] != challenger.tags["source"]:
+        reason = "{} learned ratings of {}, the champion those of {}: give it a MODEL_NAME of its own"
+        return Verdict(False, reason.format(challenger.label, challenger.tags["source"], champion.tags["source"]))
     as_of = pd.Timestamp(challenger.tags["as_of"])
     train, holdout = split_by_release(load_movies.fn(challenger.tags["source"], as_of.date()), as_of)
     until = [v.tags["judged_until"] for v in (challenger, champion) if v]
     unseen = holdout[holdout["release_date"] > pd.Timestamp(max(until))]
+    if unseen.empty:
+        return Verdict(False, f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
     predictions = {v.number: registry.load_judged(v).predict(unseen) for v in (challenger, champion) if v}
     return decide(
         unseen["vote_average"],
@@ -101,6 +108,16 @@ def move_champion(version: Version, reason: str) -> None:
     registry.tag_version(version, {"promoted_at": now().isoformat(), "promotion": reason})
     registry.set_alias(CHAMPION, version)
     client.set_registered_model_tag(name, HISTORY, json.dumps([*champions, version.number]))
+
+
+@task(name="roll back", retries=2, retry_delay_seconds=5)
+def retire(version: Version, successor: Version) -> None:
+    """Point the alias champion from a version to an earlier one; the version is never promoted again."""
+    client, name = registry.client(), get_settings().model_name
+    registry.tag_version(version, {"rolled_back": now().isoformat()})
+    registry.set_alias(CHAMPION, successor)
+    champions = [number for number in _champions() if number not in (version.number, successor.number)]
+    client.set_registered_model_tag(name, HISTORY, json.dumps([*champions, successor.number]))
 
 
 def previous_champion() -> Version:

@@ -22,11 +22,12 @@ import pandas as pd
 from prefect import task
 
 from models.estimator import TRUSTED_TYPES, RatingModel
-from models.movie import INPUTS
+from models.movie import ENTITY_LISTS, INPUTS
 from settings import PROJECT, get_settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is MLflow's word for a missing alias
 SERVING_PACKAGES = ("scikit-learn", "skops", "xgboost-cpu", "lightgbm", "textblob", "pandas", "pydantic")
 
 
@@ -61,6 +62,8 @@ def inputs(movies: pd.DataFrame) -> pd.DataFrame:
     """Return the raw facts that a registered model takes, as its signature wants them: dates as ISO text."""
     frame = movies[list(INPUTS)].copy()
     frame["release_date"] = movies["release_date"].dt.strftime("%Y-%m-%d")
+    for name in ("genres", "spoken_languages", *ENTITY_LISTS):
+        frame[name] = [list(values) if values is not None else [] for values in movies[name]]
     return frame
 
 
@@ -102,6 +105,7 @@ def register(
         }
         if logged["model"].signature is None:
             raise RuntimeError("MLflow kept no signature of the model: its input example has a type it cannot name")
+    digest = content_hash(Path(mlflow.artifacts.download_artifacts(logged["model"].model_uri)))
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         mlflow_client.create_registered_model(name, description="Predicts a movie's rating before its premiere.")
     created = mlflow_client.create_model_version(
@@ -109,13 +113,11 @@ def register(
         source=logged["model"].model_uri,
         run_id=run.info.run_id,
         model_id=logged["model"].model_id,
-        tags=tags | {"judged_uri": logged["judged"].model_uri},
+        tags=tags | {"judged_uri": logged["judged"].model_uri, "sha256": digest},
     )
-    number = int(created.version)
-    digest = content_hash(Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{number}")))
-    mlflow_client.set_model_version_tag(name, str(number), "sha256", digest)
-    mlflow_client.set_registered_model_alias(name, CHALLENGER, str(number))
-    return find(str(number))
+    version = find(str(created.version))
+    set_alias(CHALLENGER, version)
+    return version
 
 
 def find(number_or_alias: str) -> Version:
@@ -133,6 +135,8 @@ def find(number_or_alias: str) -> Version:
         else:
             found = mlflow_client.get_model_version_by_alias(name, number_or_alias)
     except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise  # the registry does not answer: that is not the same as having nothing
         raise LookupError(
             f"the registry has no {number_or_alias} of model {name}: train one first, with python -m flows.train"
             + (", and promote it, with python -m flows.promote" if number_or_alias == CHAMPION else "")
@@ -146,7 +150,9 @@ def find_trained(tags: dict[str, str]) -> Version | None:
 
     try:
         versions = client().search_model_versions(f"name = '{get_settings().model_name}'")
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise
         return None
     alike = [v for v in versions if tags.items() <= v.tags.items()]
     return find(str(max(int(v.version) for v in alike))) if alike else None
@@ -200,9 +206,9 @@ def content_hash(folder: Path) -> str:
 
 
 def code_hash() -> str:
-    """Return a digest of `models/`: what a model is made by."""
+    """Return a digest of all that makes a model: the code, the search and the locked libraries."""
     digest = hashlib.sha256()
-    for path in sorted((PROJECT / "models").glob("*.py")):
+    for path in [*sorted((PROJECT / "models").glob("*.py")), PROJECT / "tasks/tuning.py", PROJECT / "requirements.txt"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -20,6 +20,7 @@ from tasks.catalogue import list_partitions
 from tasks.store import open_store
 
 SourceName = Literal["tmdb", "sample"]
+RatingsName = Literal["tmdb", "imdb", "sample"]  # whose ratings are learned
 SAMPLE_TOKEN = "sample"  # noqa: S105 (the stand-in wants one; it opens nothing)
 SAMPLE_RATE = 1000.0  # our own server needs no mercy
 
@@ -34,7 +35,12 @@ class Source:
     rate: float
 
 
-def choose_source(settings: Settings) -> SourceName:
+def source_to_collect(settings: Settings) -> SourceName:
+    """Return "tmdb" where a token is set, else "sample"."""
+    return "tmdb" if settings.tmdb_api_token else "sample"
+
+
+def source_to_learn_from(settings: Settings) -> SourceName:
     """Return "tmdb" where a token is set or TMDB's movies were collected before, else "sample"."""
     if settings.tmdb_api_token or list_partitions(open_store(settings.store_uri), "tmdb"):
         return "tmdb"

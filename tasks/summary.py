@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from models.features import iterate
+from models.movie import INPUTS, Movie
 from settings import get_settings
 from tasks import registry
 from tasks.catalogue import read_catalogue
@@ -12,20 +19,23 @@ from tasks.registry import Version
 from tasks.store import open_store
 from tasks.training import comparison
 
-ASKED = ("title", "overview", "tagline", "genres", "original_language", "runtime", "budget")
-PEOPLE = ("production_companies", "production_countries", "cast", "directors", "writers")
-
 
 def pick_movie(source: str, today: date) -> tuple[dict[str, Any], float | None]:
-    """Return the next movie to come out, or else the newest one, as a request, and its rating if it has one."""
+    """Return the next movie to come out, or else the newest one, as a request, and its rating if it has one.
+
+    A movie that the service would not accept (TMDB has people without a name) is passed over.
+    """
     movies = read_catalogue(open_store(get_settings().store_uri), source)
-    upcoming = movies[movies["release_date"].dt.date > today]
-    row = (upcoming.iloc[0] if len(upcoming) else movies[movies["release_date"].notna()].iloc[-1]).to_dict()
-    request = {name: row[name] for name in ASKED if isinstance(row[name], str | list) or row[name] == row[name]}
-    request = {name: value for name, value in request.items() if value is not None}
-    request |= {name: [entity["name"] for entity in row[name]] for name in PEOPLE}
-    request["release_date"] = str(row["release_date"].date())
-    return request, row["vote_average"] if row["vote_average"] == row["vote_average"] else None
+    movies = movies[movies["release_date"].notna()]
+    upcoming = movies["release_date"].dt.date > today
+    for row in (*iterate(movies[upcoming]), *reversed(list(iterate(movies[~upcoming].tail(200))))):
+        facts = {name: row[name].tolist() if isinstance(row[name], np.ndarray) else row[name] for name in INPUTS}
+        facts = {k: v for k, v in facts.items() if isinstance(v, list | dict) or (v is not None and v == v)}
+        facts["release_date"] = str(row["release_date"].date())
+        with contextlib.suppress(ValidationError):
+            movie = Movie.model_validate(facts).model_dump(mode="json", exclude_defaults=True)
+            return movie, None if pd.isna(row["vote_average"]) else float(row["vote_average"])
+    raise LookupError(f"no movie of {source} can be asked about: collect some with a release date")
 
 
 def summarise(
@@ -46,7 +56,7 @@ def summarise(
     lines = [" ".join([f"{columns[0]:<26}", *(f"{name:>9}" for name in columns[1:])])]
     for row in table:
         lines.append(" ".join([f"{row[columns[0]]:<26}", *(f"{row[name]:>9.3f}" for name in columns[1:])]))
-    synthetic = "  SYNTHETIC: the sample catalogue, because TMDB_API_TOKEN is not set" if source == "sample" else ""
+    synthetic = "  SYNTHETIC: the sample catalogue" if source == "sample" else ""
     out = f"rated {actual:.1f}" if actual is not None else "not out yet"
     return "\n".join(
         [

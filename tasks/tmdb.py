@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import httpx
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-PAGE_SIZE, MAX_PAGE = 20, 500
+from models.movie import FIRST_DATE
+from tasks.slices import Changes, Slice
+
+PAGE_SIZE, MAX_PAGE, CHANGES_PAGE = 20, 500, 100
 MAX_RESULTS = PAGE_SIZE * MAX_PAGE
 ATTEMPTS = 6
+READINGS = 3  # of a slice that does not add up
+APPENDED = "credits,keywords,release_dates"
 CONNECTIONS = 24
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,23 +60,31 @@ class BadRecord(TmdbError):
 
 
 class RateLimiter:
-    """Let through at most `rate` requests a second, evenly spaced; shared by all clients of a process."""
+    """Let through at most `rate` requests a second, evenly spaced; shared by all clients of a process.
+
+    It stays one per cent below, because a server that counts over sliding seconds sees the network's jitter too.
+    """
+
+    MARGIN = 0.99
 
     def __init__(self, rate: float) -> None:
-        self.interval = 1 / rate
+        self.interval = 1 / (rate * self.MARGIN)
         self._next = 0.0
+        self._lock = threading.Lock()
 
     async def wait(self) -> None:
         """Return when the next request may start."""
-        now = time.monotonic()
-        start = max(now, self._next)
-        self._next = start + self.interval
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._next)
+            self._next = start + self.interval
         if start > now:
             await asyncio.sleep(start - now)
 
     def hold(self, seconds: float) -> None:
         """Let nothing through for `seconds`: the server asked for it."""
-        self._next = max(self._next, time.monotonic() + seconds)
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
 
 
 @dataclass
@@ -143,41 +158,118 @@ class TmdbClient:
                 await asyncio.sleep(pause)
         raise TmdbError(f"GET {path}: no usable answer in {ATTEMPTS} attempts, the last one: {fault}")
 
-    async def count(self, filters: dict[str, Any]) -> int:
-        """Return how many movies a discover query holds."""
-        body = await self.get("/discover/movie", {**filters, "page": 1}) or {}
-        return int(body.get("total_results", 0))
+    async def count(self, piece: Slice) -> int:
+        """Return how many movies a slice holds."""
+        return _total(await self.get("/discover/movie", {**piece.query, "page": 1}), piece)
 
-    async def discover(self, filters: dict[str, Any]) -> tuple[list[int], int]:
-        """Return the distinct ids of a discover query, and how many TMDB says that there are.
+    async def genres(self) -> list[int]:
+        """Return the ids of all genres."""
+        body = await self.get("/genre/movie/list") or {}
+        return [int(genre["id"]) for genre in body.get("genres", [])]
 
-        Rows move between pages while they are read, so what does not add up is read once more and united.
+    async def read(
+        self, piece: Slice | Changes, skip: Collection[int] = (), only: Collection[int] | None = None
+    ) -> Reading:
+        """Read all movies of a slice, each once, whatever moves meanwhile.
+
+        Bodies are asked for as soon as a page names them. Where fewer movies were named than TMDB counts, because rows
+        moved between pages, the pages are read again, and what came to light is added. `skip` names movies known to be
+        gone; `only`, if given, the movies wanted.
         """
-        ids: dict[int, None] = {}
-        total = 0
-        for _ in range(2):
-            first = await self.get("/discover/movie", {**filters, "page": 1}) or {}
-            total = int(first.get("total_results", 0))
-            if total > MAX_RESULTS:
-                raise TmdbError(f"the query {filters} holds {total} movies, over {MAX_RESULTS}: narrow it")
-            pages = -(-total // PAGE_SIZE)
-            rest = await gather(
-                lambda page: self.get("/discover/movie", {**filters, "page": page}), range(2, pages + 1)
-            )
-            for body in [first, *rest]:
-                ids.update(dict.fromkeys(int(row["id"]) for row in (body or {}).get("results", [])))
-            if len(ids) >= total:
+        reading = Reading()
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._read_pages(piece, reading, group, set(skip), only)
+        except ExceptionGroup as failures:
+            raise _first(failures) from None
+        return reading
+
+    async def _read_pages(
+        self,
+        piece: Slice | Changes,
+        reading: Reading,
+        group: asyncio.TaskGroup,
+        skip: set[int],
+        only: Collection[int] | None,
+    ) -> None:
+        gate = asyncio.Semaphore(CONNECTIONS)
+        named: set[int] = set()
+
+        async def movie(movie_id: int) -> None:
+            async with gate:
+                body = await self.get(f"/movie/{movie_id}", {"append_to_response": APPENDED})
+            if body is None:
+                reading.gone.add(movie_id)
+            else:
+                reading.bodies[movie_id] = body
+
+        async def page(number: int) -> int:
+            path, query, _ = _listing(piece)
+            async with gate:
+                body = await self.get(path, {**query, "page": number})
+            for movie_id in _ids(body, piece):
+                if movie_id in named:
+                    continue
+                named.add(movie_id)
+                if movie_id in skip:
+                    reading.gone.add(movie_id)
+                elif only is None or movie_id in only:
+                    group.create_task(movie(movie_id))
+            return _total(body, piece)
+
+        for _ in range(READINGS):
+            total = await page(1)
+            if total > MAX_RESULTS and isinstance(piece, Slice):
+                raise TmdbError(f"{piece.name} holds {total} movies, over {MAX_RESULTS}, and cannot be cut any further")
+            pages = -(-total // _listing(piece)[2])
+            async with asyncio.TaskGroup() as rest:
+                for number in range(2, pages + 1):
+                    rest.create_task(page(number))
+            if len(named) >= total:
                 break
-        return list(ids), total
-
-    async def movie(self, movie_id: int) -> dict[str, Any] | None:
-        """Return the whole body of one movie, or None where there is none any more."""
-        return await self.get(f"/movie/{movie_id}", {"append_to_response": "credits,keywords,release_dates"})
+        reading.expected = total if only is None else len(named.intersection(only))
 
 
-async def gather(
-    function: Callable[[Item], Awaitable[Result]], items: Iterable[Item], progress: Callable[[], None] | None = None
-) -> list[Result]:
+@dataclass
+class Reading:
+    """What a slice held: bodies by id, ids that answer 404, and how many movies TMDB counted."""
+
+    bodies: dict[int, dict[str, Any]] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+    expected: int = 0
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first failure in a group of groups."""
+    failure = failures.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
+
+
+def _listing(piece: Slice | Changes) -> tuple[str, dict[str, Any], int]:
+    """Return path, query and page size of the list that names a slice's movies."""
+    if isinstance(piece, Slice):
+        return "/discover/movie", piece.query, PAGE_SIZE
+    return "/movie/changes", {"start_date": str(piece.start), "end_date": str(piece.end)}, CHANGES_PAGE
+
+
+def _ids(body: dict[str, Any] | None, piece: Slice | Changes) -> list[int]:
+    try:
+        return [int(row["id"]) for row in (body or {})["results"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TmdbError(f"{piece.name}: a page has no list of ids: {error!r}") from error
+
+
+def _total(body: dict[str, Any] | None, piece: Slice | Changes) -> int:
+    total = (body or {}).get("total_results")
+    if not isinstance(total, int) or total < 0:
+        raise TmdbError(
+            f"{piece.name}: no list of movies, or one that does not say how many it holds; is TMDB_BASE_URL right? "
+            "It ends in /3"
+        )
+    return total
+
+
+async def gather(function: Callable[[Item], Awaitable[Result]], items: Iterable[Item]) -> list[Result]:
     """Call an async function on each item, at most `CONNECTIONS` at once, and return the results in order.
 
     The first failure cancels the others and is raised.
@@ -186,71 +278,112 @@ async def gather(
 
     async def one(item: Item) -> Result:
         async with gate:
-            result = await function(item)
-        if progress:
-            progress()
-        return result
+            return await function(item)
 
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(one(item)) for item in items]
     except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        raise _first(failures) from None
     return [task.result() for task in running]
 
 
-def filters(start: date, end: date, min_votes: int) -> dict[str, Any]:
-    """The discover query for release dates from `start` to `end`, both inclusive, in an order that does not move."""
-    query: dict[str, Any] = {
-        "primary_release_date.gte": start.isoformat(),
-        "primary_release_date.lte": end.isoformat(),
-        "include_adult": "false",
-        "include_video": "false",
-        "sort_by": "primary_release_date.asc",
-    }
-    if min_votes:
-        query["vote_count.gte"] = min_votes
-    return query
+class _Named(BaseModel):
+    model_config = ConfigDict(strict=True)
+    id: int
+    name: str
+
+
+class _Country(BaseModel):
+    model_config = ConfigDict(strict=True)
+    iso_3166_1: str
+    name: str
+
+
+class _Language(BaseModel):
+    model_config = ConfigDict(strict=True)
+    iso_639_1: str
+
+
+class _Credit(_Named):
+    order: int = 10_000
+    job: str = ""
+
+
+class _Credits(BaseModel):
+    cast: list[_Credit] = []
+    crew: list[_Credit] = []
+
+
+def _date(text: Any) -> Any:
+    return None if text in (None, "") else date.fromisoformat(text) if isinstance(text, str) else text
+
+
+class Body(BaseModel):
+    """The declared schema of `/movie/{id}` with credits appended: what a record is made from. Other keys may come."""
+
+    model_config = ConfigDict(strict=True)
+    id: Annotated[int, Field(gt=0)]
+    imdb_id: str | None = None
+    title: Annotated[str, Field(min_length=1)]
+    original_title: str | None = None
+    overview: str | None = None
+    tagline: str | None = None
+    genres: list[_Named] = []
+    release_date: Annotated[Annotated[date, Field(ge=FIRST_DATE)] | None, BeforeValidator(_date)] = None
+    original_language: str | None = None
+    spoken_languages: list[_Language] = []
+    runtime: Annotated[float, Field(ge=0)] | None = None
+    budget: Annotated[float, Field(ge=0)] | None = None
+    production_companies: list[_Named] = []
+    production_countries: list[_Country] = []
+    belongs_to_collection: _Named | None = None
+    credits: _Credits = _Credits()
+    vote_average: Annotated[float, Field(ge=0, le=10)]
+    vote_count: Annotated[int, Field(ge=0)]
+    popularity: Annotated[float, Field(ge=0)] | None = None
+    revenue: float | None = None
+    status: str | None = None
 
 
 def record(body: dict[str, Any], fetched_at: datetime) -> dict[str, Any]:
     """Turn a movie body into a record with the fields of `models.movie.FIELDS`: coded missing values become None.
 
-    Raises BadRecord where the body does not have the shape that TMDB describes.
+    Raises BadRecord, naming movie, field and rule, where the body does not have the declared shape.
     """
     try:
-        credits = body.get("credits") or {}
-        crew = credits.get("crew") or []
-        collection = body.get("belongs_to_collection")
-        votes = int(body["vote_count"])
-        billed = sorted(credits.get("cast") or [], key=lambda c: c.get("order", 10_000))
-        return {
-            "id": int(body["id"]),
-            "imdb_id": body.get("imdb_id") or None,
-            "title": str(body["title"]),
-            "original_title": body.get("original_title") or None,
-            "overview": body.get("overview") or None,
-            "tagline": body.get("tagline") or None,
-            "genres": [str(g["name"]) for g in body.get("genres") or []],
-            "release_date": date.fromisoformat(body["release_date"]) if body.get("release_date") else None,
-            "original_language": body.get("original_language") or None,
-            "spoken_languages": [str(s["iso_639_1"]) for s in body.get("spoken_languages") or []],
-            "runtime": float(body.get("runtime") or 0) or None,
-            "budget": float(body.get("budget") or 0) or None,
-            "production_companies": [_entity(c) for c in body.get("production_companies") or []],
-            "production_countries": [_entity(c, "iso_3166_1") for c in body.get("production_countries") or []],
-            "belongs_to_collection": _entity(collection) if collection else None,
-            "cast": _distinct(billed)[:BILLED],
-            **{role: _distinct([c for c in crew if c.get("job") in jobs]) for role, jobs in JOBS.items()},
-            "vote_average": float(body["vote_average"]) if votes else None,
-            "vote_count": votes,
-            "popularity": float(body.get("popularity") or 0),
-            "revenue": float(body.get("revenue") or 0) or None,
-            "status": body.get("status") or None,
-            "fetched_at": fetched_at,
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadRecord(f"movie {body.get('id')}: {type(error).__name__} {error}") from error
+        movie = Body.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadRecord(f"movie {body.get('id')}: {where}: {first['msg']}") from None
+    collection = movie.belongs_to_collection
+    billed = sorted(movie.credits.cast, key=lambda credit: credit.order)
+    return {
+        "id": movie.id,
+        "imdb_id": movie.imdb_id or None,
+        "title": movie.title,
+        "original_title": movie.original_title or None,
+        "overview": movie.overview or None,
+        "tagline": movie.tagline or None,
+        "genres": [genre.name for genre in movie.genres],
+        "release_date": movie.release_date,
+        "original_language": movie.original_language or None,
+        "spoken_languages": [language.iso_639_1 for language in movie.spoken_languages],
+        "runtime": movie.runtime or None,
+        "budget": movie.budget or None,
+        "production_companies": _distinct(movie.production_companies),
+        "production_countries": [{"id": c.iso_3166_1, "name": c.name} for c in movie.production_countries],
+        "belongs_to_collection": {"id": str(collection.id), "name": collection.name} if collection else None,
+        "cast": _distinct(billed)[:BILLED],
+        **{role: _distinct(c for c in movie.credits.crew if c.job in jobs) for role, jobs in JOBS.items()},
+        "vote_average": movie.vote_average if movie.vote_count else None,
+        "vote_count": movie.vote_count,
+        "popularity": movie.popularity,
+        "revenue": movie.revenue or None,
+        "status": movie.status or None,
+        "fetched_at": fetched_at,
+    }
 
 
 def now() -> datetime:
@@ -258,12 +391,8 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _entity(item: dict[str, Any], key: str = "id") -> dict[str, str]:
-    return {"id": str(item[key]), "name": str(item["name"])}
-
-
-def _distinct(people: list[dict[str, Any]]) -> list[dict[str, str]]:
-    return list({p["id"]: _entity(p) for p in people}.values())
+def _distinct(named: Iterable[_Named]) -> list[dict[str, str]]:
+    return list({item.id: {"id": str(item.id), "name": item.name} for item in named}.values())
 
 
 def _seconds(header: str | None) -> float:

@@ -2,31 +2,106 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
+from models.contract import Violation, check_batch, check_size
 from models.estimator import RatingModel
 from models.evaluation import baselines, metrics, skill
+from models.movie import INPUTS
 from settings import get_settings
-from tasks.catalogue import read_catalogue
-from tasks.store import open_store
+from tasks.catalogue import list_partitions, newest, read_batches, read_catalogue
+from tasks.collecting import worth_another_try
+from tasks.store import Store, open_store
 
 MIN_TRAINING_VOTES = 10
 LEVELS = (0.8, 0.9)
 TRAILING = "trailing five-year mean"
 
 
-@task(name="load movies", retries=2, retry_delay_seconds=10)
+class ContractBroken(Exception):
+    """What was collected may not be learned from."""
+
+
+@task(name="load movies", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
 def load_movies(source: str, as_of: date) -> pd.DataFrame:
-    """Return the rated movies of a source that were released before `as_of`."""
-    movies = read_catalogue(open_store(get_settings().store_uri), source, as_of)
-    rated = movies[movies["vote_average"].notna() & (movies["vote_count"] >= MIN_TRAINING_VOTES)]
-    return rated[rated["release_date"].notna()].reset_index(drop=True)
+    """Return the rated movies of a source that were released before `as_of`.
+
+    A batch (what was read on one logical date) that breaks the contract is left out, with the rule; older records of
+    its movies stay. Raises ContractBroken where nothing good is left, or much less than was learned from last.
+    """
+    store, log = open_store(get_settings().store_uri), get_run_logger()
+    batches = read_batches(store, source)
+    broken = {day: violations for day, batch in batches.items() if (violations := check_batch(batch, source))}
+    for day, violations in broken.items():
+        log.warning("the batch of %s is left out: %s (%s)", day, violations[0].rule, violations[0].found)
+    show_contract(source, batches, broken)
+    if len(broken) == len(batches):
+        raise ContractBroken(f"every batch of {source} breaks the contract, the last one: {broken[max(broken)]}")
+    movies = newest({day: batch for day, batch in batches.items() if day not in broken})
+    shrunk = check_size(len(movies), _last_rows(store, source))
+    if shrunk:
+        raise ContractBroken(
+            f"{source}: {shrunk[0].rule}: {shrunk[0].found}. Collect what is missing; if the catalogue was meant to "
+            f"shrink, delete {accepted_key(source)} from the store"
+        )
+    store.write(accepted_key(source), json.dumps({"rows": len(movies)}).encode())
+    if source == "imdb":
+        movies = with_tmdb_facts(store, movies)
+    known = movies[movies["release_date"].notna() & (movies["release_date"] < pd.Timestamp(as_of))]
+    rated = known["vote_average"].notna() & (known["vote_count"] >= MIN_TRAINING_VOTES)
+    return known[rated].reset_index(drop=True)
+
+
+def with_tmdb_facts(store: Store, movies: pd.DataFrame) -> pd.DataFrame:
+    """Return IMDb's movies with TMDB's facts where both have a movie, by imdb_id; ratings and votes stay IMDb's."""
+    if not list_partitions(store, "tmdb"):
+        return movies
+    tmdb = read_catalogue(store, "tmdb").dropna(subset="imdb_id").drop_duplicates("imdb_id").set_index("imdb_id")
+    joined = movies.copy()
+    both = joined["imdb_id"].isin(tmdb.index)
+    facts = tmdb.loc[joined.loc[both, "imdb_id"], list(INPUTS)]
+    for name in INPUTS:
+        column = joined[name].astype(object) if joined[name].dtype != facts[name].dtype else joined[name].copy()
+        column[both] = facts[name].to_numpy()
+        joined[name] = column
+    joined["release_date"] = pd.to_datetime(joined["release_date"])
+    return joined.sort_values(["release_date", "id"]).reset_index(drop=True)
+
+
+def show_contract(source: str, batches: dict[date, pd.DataFrame], broken: dict[date, list[Violation]]) -> None:
+    """Put the batches and the rules that they break into the Prefect UI."""
+    create_table_artifact(
+        key=f"contract-{source}",
+        description="What was read on each day, and whether it may be learned from",
+        table=[
+            {
+                "read on": str(day),
+                "movies": len(batch),
+                "accepted": day not in broken,
+                "broken rules": "; ".join(f"{v.rule}: {v.found}" for v in broken.get(day, [])),
+            }
+            for day, batch in batches.items()
+        ],
+    )
+
+
+def accepted_key(source: str) -> str:
+    """Where the size of the last catalogue that was learned from stands in the store."""
+    return f"{source}/accepted.json"
+
+
+def _last_rows(store: Store, source: str) -> int | None:
+    try:
+        return int(json.loads(store.read(accepted_key(source)))["rows"])
+    except FileNotFoundError:
+        return None
 
 
 @task(name="fit", task_run_name="fit {what} on {family}")

@@ -48,6 +48,8 @@ def search(
     movies: pd.DataFrame, trials: int, seed: int, study_name: str, storage: str, say: Callable[..., None]
 ) -> Tuned:
     """Do the work of `tune`; `say` takes a log message and its arguments."""
+    if trials < 1:
+        raise ValueError(f"trials is {trials}: at least 1 is needed to have a best one")
     objective = _objective(movies, seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -61,6 +63,8 @@ def search(
         for family, spec in FAMILIES.items():
             defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
             study.enqueue_trial({"family": family} | defaults)
+    for dead in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(dead.number, state=optuna.trial.TrialState.FAIL)  # left by a run that was killed
     done = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
     if done:
         say("study %s goes on after %d trials", study_name, done)
@@ -73,12 +77,10 @@ def search(
                 study.tell(trial, error)
                 done += 1
                 say("trial %d of %d: %s %.4f, best %.4f", done, trials, family, error, study.best_value)
-    history = [
-        {"number": t.number, "rmse": t.value, **t.params}
-        for t in study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
-    ]
-    family, params = suggest(optuna.trial.FixedTrial(study.best_params))
-    return Tuned(family, params, study.best_value, history)
+    asked_for = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])[:trials]
+    best = min(asked_for, key=lambda t: t.values[0])
+    family, params = suggest(optuna.trial.FixedTrial(best.params))
+    return Tuned(family, params, best.values[0], [{"number": t.number, "rmse": t.value, **t.params} for t in asked_for])
 
 
 def suggest(trial: Any) -> tuple[str, dict[str, Any]]:

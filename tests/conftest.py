@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 from sample import generator, tmdb_server
-from settings import PROJECT, get_settings
+from settings import PROJECT, Settings, get_settings
 from tasks.tmdb import now, record
 
 SHARED = PROJECT.parent / "shared"
@@ -48,7 +48,13 @@ def rated(bodies: list[dict[str, Any]]) -> pd.DataFrame:
 @contextmanager
 def serving(bodies: list[dict[str, Any]], **options: Any) -> Iterator[str]:
     """Serve bodies with the stand-in over HTTP on loopback; yield its base URL."""
-    app = tmdb_server.app(tmdb_server.Catalogue(bodies), **options)
+    with serving_app(tmdb_server.app(tmdb_server.Catalogue(bodies), **options)) as url:
+        yield url
+
+
+@contextmanager
+def serving_app(app: Any) -> Iterator[str]:
+    """Serve an app of the stand-in in this process."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -69,9 +75,10 @@ def serve() -> Callable[..., Any]:
 
 def set_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Point every setting into a folder, and away from the developer's own environment."""
-    for name in ("TMDB_API_TOKEN", "TMDB_BASE_URL", "TMDB_RATE"):
-        patch.setenv(name, "")
+    for name in Settings.model_fields:
+        patch.setenv(name.upper(), "")
     patch.setenv("STORE_URI", str(folder / "store"))
+    patch.setenv("WAREHOUSE_URL", f"sqlite:///{folder}/warehouse.db")
     patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
     patch.setenv("OPTUNA_STORAGE", f"sqlite:///{folder}/optuna.db")
     patch.setenv("BENTOML_HOME", str(folder / "bentos"))

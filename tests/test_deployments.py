@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from settings import PROJECT
+from settings import PROJECT, Settings
 
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
@@ -39,12 +39,14 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """The environment of a running server with a worker on the pool of prefect.yaml."""
     home = tmp_path_factory.mktemp("prefect")
     port = free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "TMDB_"))} | {
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
+        **{name.upper(): "" for name in Settings.model_fields},
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
         "STORE_URI": str(home / "store"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        "WAREHOUSE_URL": f"sqlite:///{home}/warehouse.db",
         "OPTUNA_STORAGE": f"sqlite:///{home}/optuna.db",
         "BENTOML_HOME": str(home / "bentos"),
     }

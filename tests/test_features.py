@@ -111,6 +111,15 @@ def test_missing_stays_missing_whatever_form_it_takes(features: MovieFeatures) -
         np.testing.assert_array_equal(features.row({"title": "x", "release_date": missing}), bare)
 
 
+def test_a_collection_counts_only_when_an_earlier_member_exists(features: MovieFeatures) -> None:
+    """That a first movie has a collection at all is known only because a sequel came later."""
+    alone = named(features, {"title": "x", "release_date": "2026-01-01"})
+    first = named(
+        features, {"title": "x", "release_date": "2026-01-01", "belongs_to_collection": {"name": "New", "id": "1"}}
+    )
+    np.testing.assert_array_equal(list(alone.values()), list(first.values()))
+
+
 def test_people_known_by_name_are_those_known_by_id(features: MovieFeatures, rated: pd.DataFrame) -> None:
     by_id = rated.tail(300)
     by_name = by_id.copy()

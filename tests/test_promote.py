@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from typing import Any
@@ -40,14 +41,14 @@ def test_without_a_model_the_error_says_what_to_do(environment: Any, prefect_api
         promote_model()
 
 
-def test_a_service_that_answers_otherwise_is_not_promoted(world: World) -> None:
+def test_a_service_that_answers_otherwise_is_not_promoted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     version = registry.find(registry.CHAMPION)
     model = registry.load_shipped(version)
     from models.movie import Movie
 
     values = np.stack(model.predict_interval([Movie(**movie).facts() for movie in GOLDEN_MOVIES]), axis=1)
     answers = [dict(zip(("rating", "low", "high"), row, strict=True)) for row in values.tolist()]
-    same_answers.fn.__globals__["get_run_logger"] = lambda: __import__("logging").getLogger("test")
+    monkeypatch.setattr("tasks.promoting.get_run_logger", lambda: logging.getLogger("test"))
     same_answers.fn(version, answers)
     answers[1]["high"] += 1e-4
     with pytest.raises(RuntimeError, match="not promoted"):
@@ -71,3 +72,7 @@ def test_a_rollback_needs_an_earlier_champion_and_returns_to_it(world: World) ->
     back = rollback_model()
     assert (back["version"], back["from"]) == (champion.number, newer.number)
     assert registry.find(registry.CHAMPION).number == champion.number
+    assert "was rolled back" in str(promote_model(newer.number)["reason"])
+    with pytest.raises(LookupError, match="no earlier champion"):
+        rollback_model()
+    client.delete_model_version(name, str(newer.number))

@@ -12,7 +12,7 @@ from settings import PROJECT, Settings, get_settings
 def test_the_example_names_every_variable_and_no_other() -> None:
     named = re.findall(r"^#?\s*([A-Z][A-Z0-9_]+)=", (PROJECT / ".env.example").read_text(), re.MULTILINE)
     aws = {name for name in named if name.startswith("AWS_")}
-    assert set(named) - aws - {"PREFECT_API_URL"} == {name.upper() for name in Settings.model_fields}
+    assert set(named) - aws == {name.upper() for name in Settings.model_fields}
 
 
 def test_nothing_is_read_at_import_and_an_empty_variable_is_unset(environment: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import httpx
@@ -11,7 +12,8 @@ import pytest
 from conftest import SHARED
 
 from tasks import tmdb
-from tasks.tmdb import BadRecord, RateLimiter, TmdbClient, TmdbError, TokenRefused, filters, gather, now, record
+from tasks.slices import Changes, Slice
+from tasks.tmdb import BadRecord, RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, gather, now, record
 
 TOKEN = "secret-token"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -123,33 +125,76 @@ def test_gather_keeps_the_order_and_raises_the_first_failure() -> None:
         asyncio.run(gather(double, range(6)))
 
 
-def test_what_adds_up_only_on_a_second_reading_is_read_twice() -> None:
-    """Rows move between pages: page 2 repeats a row of page 1 on the first reading."""
-    pages = {1: [[1, 2], [1, 2]], 2: [[2], [3]]}
+def read(
+    handler: Handler, piece: Slice | Changes, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> tuple[Reading, TmdbClient]:
+    async def run() -> tuple[Reading, TmdbClient]:
+        async with TmdbClient("http://t/3", TOKEN, RateLimiter(1e4), httpx.MockTransport(handler)) as client:
+            return await client.read(piece, **options), client
+
+    monkeypatch.setattr(tmdb, "PAGE_SIZE", 2)
+    return asyncio.run(run())
+
+
+def moving(pages: dict[int, list[list[int]]], total: int, gone: set[int] = frozenset()) -> Handler:  # type: ignore[assignment]
+    """Answer each reading of a page with its next content, the last for ever."""
 
     def handler(request: httpx.Request) -> httpx.Response:
-        rows = pages[int(request.url.params["page"])].pop(0)
-        return httpx.Response(200, json={"total_results": 3, "results": [{"id": i} for i in rows]})
+        if "/discover" not in request.url.path and "changes" not in request.url.path:
+            movie_id = int(request.url.path.rsplit("/", 1)[1])
+            assert request.url.params["append_to_response"] == "credits,keywords,release_dates"
+            return httpx.Response(404) if movie_id in gone else httpx.Response(200, json={"id": movie_id})
+        readings = pages[int(request.url.params["page"])]
+        rows = readings.pop(0) if len(readings) > 1 else readings[0]
+        return httpx.Response(200, json={"total_results": total, "results": [{"id": i} for i in rows]})
 
-    async def run() -> tuple[list[int], int]:
-        async with TmdbClient("http://t/3", TOKEN, RateLimiter(1e4), httpx.MockTransport(handler)) as client:
-            return await client.discover({})
-
-    tmdb_page_size = tmdb.PAGE_SIZE
-    tmdb.PAGE_SIZE = 2
-    try:
-        assert asyncio.run(run()) == ([1, 2, 3], 3)
-    finally:
-        tmdb.PAGE_SIZE = tmdb_page_size
+    return handler
 
 
-def test_the_query_is_in_an_order_that_does_not_move() -> None:
-    from datetime import date
+DAY = Slice(date(2020, 1, 1), date(2020, 1, 1), 20)
 
-    query = filters(date(2020, 1, 1), date(2020, 1, 31), 20)
-    assert query["sort_by"] == "primary_release_date.asc"
-    assert query["vote_count.gte"] == 20
-    assert "vote_count.gte" not in filters(date(2020, 1, 1), date(2020, 1, 31), 0)
+
+def test_rows_that_move_between_pages_are_neither_lost_nor_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page 2 repeats a row of page 1 on the first reading, and names the third on the second."""
+    reading, client = read(moving({1: [[1, 2]], 2: [[2], [3]]}, 3), DAY, monkeypatch)
+    assert sorted(reading.bodies) == [1, 2, 3]
+    assert reading.expected == 3
+    assert client.tally.requests == 4 + 3  # two pages twice, and each movie once
+
+
+def test_a_slice_that_never_adds_up_is_read_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, client = read(moving({1: [[1, 2]], 2: [[2]]}, 3), DAY, monkeypatch)
+    assert sorted(reading.bodies) == [1, 2]
+    assert reading.expected == 3
+    assert client.tally.requests == 2 * tmdb.READINGS + 2
+
+
+def test_ids_that_answer_404_are_counted_and_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, _ = read(moving({1: [[1, 2]]}, 2, gone={2}), DAY, monkeypatch)
+    assert (sorted(reading.bodies), reading.gone) == ([1], {2})
+    again, client = read(moving({1: [[1, 2]]}, 2, gone={2}), DAY, monkeypatch, skip={2})
+    assert (sorted(again.bodies), again.gone) == ([1], {2})
+    assert client.tally.requests == 2
+
+
+def test_changes_bring_only_the_movies_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = Changes(date(2020, 1, 1), date(2020, 1, 2))
+    reading, client = read(moving({1: [[1, 2, 3]]}, 3), piece, monkeypatch, only={2, 9})
+    assert sorted(reading.bodies) == [2]
+    assert (reading.expected, client.tally.requests) == (1, 2)
+
+
+def test_a_slice_over_10000_says_that_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TmdbError, match="cannot be cut"):
+        read(moving({1: [[1]]}, 10_001), DAY, monkeypatch)
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(404), httpx.Response(200, json={"results": []})])
+def test_a_list_that_is_none_is_an_error_and_not_nothing(
+    answer: httpx.Response, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TmdbError, match=r"TMDB_BASE_URL|list of ids"):
+        read(lambda _: answer, DAY, monkeypatch)
 
 
 def test_coded_missing_values_become_missing() -> None:
@@ -161,11 +206,25 @@ def test_coded_missing_values_become_missing() -> None:
     assert read["cast"] == read["genres"] == []
 
 
-@pytest.mark.parametrize("change", [{"title": None}, {"vote_count": "many"}, {"release_date": "soon"}, {"genres": [1]}])
-def test_a_body_of_another_shape_is_refused_by_id(change: dict[str, Any]) -> None:
+BROKEN: list[dict[str, Any]] = [
+    {"title": None},
+    {"title": ""},
+    {"vote_count": "many"},
+    {"vote_count": -1},
+    {"vote_average": 11.0},
+    {"release_date": "soon"},
+    {"release_date": "1066-10-14"},
+    {"runtime": "long"},
+    {"budget": -5},
+    {"genres": [1]},
+    {"credits": {"cast": [{"id": 1}]}},
+]
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_a_body_of_another_shape_is_refused_by_id_and_field(change: dict[str, Any]) -> None:
     body = {"id": 5, "title": "x", "vote_count": 3, "vote_average": 5.0} | change
-    body = {k: v for k, v in body.items() if v is not None}
-    with pytest.raises(BadRecord, match="movie 5"):
+    with pytest.raises(BadRecord, match=f"movie 5: {next(iter(change))}"):
         record(body, now())
 
 

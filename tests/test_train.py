@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import TODAY, World
+from prefect import flow
 
 from flows.train import train_model
 from models.features import MovieFeatures
@@ -69,26 +70,34 @@ def test_training_again_on_the_same_data_is_found_in_the_registry(world: World) 
     assert again == world.trained
 
 
+@flow
+def load(source: str, as_of: date) -> Any:
+    return load_movies(source, as_of)
+
+
 def test_nothing_released_on_or_after_the_day_is_learned_from(world: World) -> None:
-    movies = load_movies.fn("sample", date(2015, 1, 1))
+    movies = load("sample", date(2015, 1, 1))
     assert movies["release_date"].max().date() < date(2015, 1, 1)
 
 
 def test_a_study_goes_on_where_it_stopped_and_repeats_itself(world: World, rated: Any) -> None:
-    movies, said = rated.head(1200), []
+    movies, said = rated.head(700), []
     storage = f"sqlite:///{world.folder}/resume.db"
 
     def say(message: str, *arguments: Any) -> None:
         said.append(message % arguments)
 
-    first = search(movies, 3, 7, "resumed", storage, say)
-    assert len(first.trials) == 3
-    assert {t["family"] for t in first.trials} == {"xgboost", "lightgbm", "random_forest"}
-    more = search(movies, 4, 7, "resumed", storage, say)
-    assert any("goes on after 3 trials" in line for line in said)
-    assert len(more.trials) == 4
-    assert more.trials[:3] == first.trials
-    again = search(movies, 3, 7, "again", storage, say)
+    first = search(movies, 8, 7, "resumed", storage, say)
+    assert len(first.trials) == 8
+    assert {t["family"] for t in first.trials[:3]} == {"xgboost", "lightgbm", "random_forest"}
+    more = search(movies, 9, 7, "resumed", storage, say)
+    assert any("goes on after 8 trials" in line for line in said)
+    assert len(more.trials) == 9
+    assert more.trials[:8] == first.trials
+    fewer = search(movies, 2, 7, "resumed", storage, say)
+    assert len(fewer.trials) == 2
+    assert fewer.rmse == min(t["rmse"] for t in first.trials[:2])
+    again = search(movies, 8, 7, "again", storage, say)
     np.testing.assert_allclose([t["rmse"] for t in again.trials], [t["rmse"] for t in first.trials], atol=1e-6)
 
 

@@ -1,0 +1,148 @@
+"""What is asked of TMDB: slices, each small enough for one query and read into one partition.
+
+Pure: dates in, slices out. A slice of release dates holds decades where few movies were made, years, months or days
+where many were; a day that is still too full is cut by genre, into those with it and those without, so that the parts
+hold every movie exactly once. Movies that are out need a number of votes; those still to come are taken as they are.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+SLICE = 2_000  # movies; what a killed run has to read again at most
+ONE_DAY = timedelta(days=1)
+CHANGES_DAYS = 14  # TMDB's widest range of changes
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Release dates from `start` to `end`, both inclusive, with a floor of votes and, on the fullest days, genres."""
+
+    start: date
+    end: date
+    min_votes: int = 0
+    genres: tuple[int, ...] = ()
+    without: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Identify the slice among the partitions of a day."""
+        parts = [f"{self.start}_{self.end}_votes{self.min_votes}"]
+        parts += [f"with{'-'.join(map(str, self.genres))}"] if self.genres else []
+        parts += [f"without{'-'.join(map(str, self.without))}"] if self.without else []
+        return "_".join(parts)
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """The filters of `/discover/movie`, in an order that does not move while one reads."""
+        query: dict[str, Any] = {
+            "primary_release_date.gte": self.start.isoformat(),
+            "primary_release_date.lte": self.end.isoformat(),
+            "include_adult": "false",
+            "include_video": "false",
+            "sort_by": "primary_release_date.asc",
+        }
+        if self.min_votes:
+            query["vote_count.gte"] = self.min_votes
+        if self.genres:
+            query["with_genres"] = ",".join(map(str, self.genres))
+        if self.without:
+            query["without_genres"] = ",".join(map(str, self.without))
+        return query
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The movies that TMDB says were changed from `start` to `end`, both inclusive, of those that are known already."""
+
+    start: date
+    end: date
+
+    @property
+    def name(self) -> str:
+        """Identify the changes among the partitions of a day."""
+        return f"changes_{self.start}_{self.end}"
+
+
+def release_slices(start: date, end: date, min_votes: int, logical_date: date) -> list[Slice]:
+    """Cut release dates at the end of each decade and year and at `logical_date`, where the floor of votes ends.
+
+    The decade of `logical_date` is cut into years and its year into months, so that tomorrow's slices are today's but
+    for those around the day.
+    """
+    slices: list[Slice] = []
+    parts = ((start, min(end, logical_date), min_votes), (max(start, logical_date + ONE_DAY), end, 0))
+    for first, last, floor in parts:
+        day = first
+        while day <= last:
+            decade_end = min(date(day.year - day.year % 10 + 9, 12, 31), last)
+            decade = Slice(day, decade_end, floor)
+            if day.year // 10 != logical_date.year // 10:
+                slices.append(decade)
+            else:
+                for year in _years(decade):
+                    slices += _months(year) if year.start.year == logical_date.year else [year]
+            day = decade_end + ONE_DAY
+    return slices
+
+
+def split(piece: Slice, genres: Sequence[int] = ()) -> list[Slice]:
+    """Cut a slice into the next smaller ones: years, months, days, then with and without the next of `genres`.
+
+    Returns [] where nothing is left to cut by.
+    """
+    if piece.start.year != piece.end.year:
+        return _years(piece)
+    if piece.start.month != piece.end.month:
+        return _months(piece)
+    if piece.start != piece.end:
+        days = (piece.end - piece.start).days + 1
+        return [replace(piece, start=day, end=day) for day in (piece.start + n * ONE_DAY for n in range(days))]
+    left = [genre for genre in genres if genre not in piece.genres + piece.without]
+    if not left:
+        return []
+    return [
+        replace(piece, genres=(*piece.genres, left[0])),
+        replace(piece, without=(*piece.without, left[0])),
+    ]
+
+
+def change_slices(since: date, logical_date: date) -> list[Changes]:
+    """Return the changes from `since` to `logical_date`, both inclusive, in ranges that TMDB answers."""
+    slices, day = [], since
+    while day <= logical_date:
+        last = min(day + (CHANGES_DAYS - 1) * ONE_DAY, logical_date)
+        slices.append(Changes(day, last))
+        day = last + ONE_DAY
+    return slices
+
+
+def cache_days(start: date, end: date, logical_date: date) -> int:
+    """Return for how many days a reading of these release dates stays fresh: ratings settle as movies age."""
+    if start <= logical_date <= end:
+        return 1
+    distance = min(abs((logical_date - day).days) for day in (start, end))
+    return 1 if distance < 31 else 7 if distance < 180 else 30 if distance < 730 else 90
+
+
+def _years(piece: Slice) -> list[Slice]:
+    return [
+        replace(piece, start=max(piece.start, date(year, 1, 1)), end=min(piece.end, date(year, 12, 31)))
+        for year in range(piece.start.year, piece.end.year + 1)
+    ]
+
+
+def _months(piece: Slice) -> list[Slice]:
+    year = piece.start.year
+    return [
+        replace(
+            piece,
+            start=max(piece.start, date(year, month, 1)),
+            end=min(piece.end, date(year, month, calendar.monthrange(year, month)[1])),
+        )
+        for month in range(piece.start.month, piece.end.month + 1)
+    ]

@@ -1,0 +1,95 @@
+"""The catalogue as a table, for people who ask in SQL: mirrored into `WAREHOUSE_URL` by idempotent upsert.
+
+A record replaces an older one of the same movie and never a newer one, so the order of runs does not matter and a day
+that is mirrored twice leaves the same rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from prefect import get_run_logger, task
+from sqlalchemy.dialects import postgresql, sqlite
+
+from settings import get_settings
+from tasks.catalogue import Partition, read_partition
+from tasks.store import open_store
+
+ROWS_AT_ONCE = 500
+JSON = sa.JSON().with_variant(postgresql.JSONB, "postgresql")
+METADATA = sa.MetaData()
+MOVIES = sa.Table(
+    "movies",
+    METADATA,
+    sa.Column("source", sa.String(16), primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("imdb_id", sa.String(16), index=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("original_title", sa.Text),
+    sa.Column("overview", sa.Text),
+    sa.Column("tagline", sa.Text),
+    sa.Column("genres", JSON),
+    sa.Column("release_date", sa.Date, index=True),
+    sa.Column("original_language", sa.String(8)),
+    sa.Column("spoken_languages", JSON),
+    sa.Column("runtime", sa.Float),
+    sa.Column("budget", sa.Float),
+    *(
+        sa.Column(name, JSON)
+        for name in (
+            *("production_companies", "production_countries", "belongs_to_collection", "cast", "directors"),
+            *("writers", "producers", "cinematographers", "composers", "editors"),
+        )
+    ),
+    sa.Column("vote_average", sa.Float),
+    sa.Column("vote_count", sa.BigInteger),
+    sa.Column("popularity", sa.Float),
+    sa.Column("revenue", sa.Float),
+    sa.Column("status", sa.String(32)),
+    sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+
+@task(name="mirror into the warehouse", retries=2, retry_delay_seconds=10)
+def mirror(partitions: list[Partition]) -> int:
+    """Upsert the movies of these partitions; return how many records were offered."""
+    settings = get_settings()
+    store, rows = open_store(settings.store_uri), 0
+    engine = connect()
+    try:
+        for partition in partitions:
+            rows += upsert(engine, partition.source, read_partition(store, partition).to_pylist())
+    finally:
+        engine.dispose()
+    get_run_logger().info("%d records mirrored into %s", rows, engine.url.render_as_string(hide_password=True))
+    return rows
+
+
+def connect() -> sa.Engine:
+    """Open the warehouse and make its table where there is none."""
+    engine = sa.create_engine(get_settings().warehouse_url.get_secret_value())
+    METADATA.create_all(engine)
+    return engine
+
+
+def upsert(engine: sa.Engine, source: str, records: list[dict[str, Any]]) -> int:
+    """Insert records, or replace those that are not newer; all of them or none."""
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(MOVIES)
+    keys = ("source", "id")
+    statement = statement.on_conflict_do_update(
+        index_elements=list(keys),
+        set_={c.name: statement.excluded[c.name] for c in MOVIES.columns if c.name not in keys},
+        where=statement.excluded.fetched_at >= MOVIES.c.fetched_at,
+    )
+    with engine.begin() as connection:
+        for first in range(0, len(records), ROWS_AT_ONCE):
+            connection.execute(statement, [{"source": source, **r} for r in records[first : first + ROWS_AT_ONCE]])
+    return len(records)
+
+
+def remove(engine: sa.Engine, source: str) -> int:
+    """Remove all movies of a source; return how many."""
+    with engine.begin() as connection:
+        return int(connection.execute(sa.delete(MOVIES).where(MOVIES.c.source == source)).rowcount)
