@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import features
+from benchmarks import collection, features, imdb
 
-ALL = {"features": features.main}
+ALL = {"features": features.main, "collection": collection.main, "imdb": imdb.main}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:

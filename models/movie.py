@@ -64,15 +64,6 @@ FIELDS: dict[str, RawField] = {
     "fetched_at": RawField("record", "when this record was read"),
 }
 INPUTS = tuple(name for name, field in FIELDS.items() if field.known == "before")
-ENTITY_LISTS: tuple[str, ...] = (
-    "production_companies",
-    "production_countries",
-    "cast",
-    "directors",
-    "writers",
-    "producers",
-)
-ENTITY_LISTS += ("cinematographers", "composers", "editors")
 
 
 def _named(value: Any) -> Any:

@@ -68,6 +68,7 @@ class BrokenPartition(Exception):
 
 
 QUARANTINE = pa.schema([("id", pa.int64()), ("reason", pa.string()), ("body", pa.string())])
+LISTS = tuple(field.name for field in SCHEMA if pa.types.is_list(field.type))
 NUMBERS = ("vote_average", "vote_count", "runtime", "budget", "popularity", "revenue")
 
 
@@ -182,8 +183,8 @@ def newest(batches: dict[date, pd.DataFrame]) -> pd.DataFrame:
 def read_catalogue(store: Store, source: str) -> pd.DataFrame:
     """Return the newest record of each movie of a source, by release date and id.
 
-    Columns are those of `SCHEMA` and `logical_date`, the day of the reading; lists are arrays, what is missing is None
-    or NaN, release_date is a timestamp. Raises FileNotFoundError where nothing was collected.
+    Columns are those of `SCHEMA` and `logical_date`, the day of the reading; lists are lists, empty where nothing is
+    known; what is missing is None or NaN; release_date is a timestamp. Raises FileNotFoundError where there is nothing.
     """
     return newest(read_batches(store, source))
 
@@ -192,6 +193,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     movies: pd.DataFrame = table.to_pandas()
     movies["release_date"] = pd.to_datetime(movies["release_date"])
     movies[list(NUMBERS)] = movies[list(NUMBERS)].astype("float64")
+    for name in LISTS:
+        movies[name] = [[] if values is None else values.tolist() for values in movies[name]]
     return movies
 
 

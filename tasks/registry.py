@@ -22,7 +22,7 @@ import pandas as pd
 from prefect import task
 
 from models.estimator import TRUSTED_TYPES, RatingModel
-from models.movie import ENTITY_LISTS, INPUTS
+from models.movie import INPUTS
 from settings import PROJECT, get_settings
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -62,8 +62,6 @@ def inputs(movies: pd.DataFrame) -> pd.DataFrame:
     """Return the raw facts that a registered model takes, as its signature wants them: dates as ISO text."""
     frame = movies[list(INPUTS)].copy()
     frame["release_date"] = movies["release_date"].dt.strftime("%Y-%m-%d")
-    for name in ("genres", "spoken_languages", *ENTITY_LISTS):
-        frame[name] = [list(values) if values is not None else [] for values in movies[name]]
     return frame
 
 

@@ -82,7 +82,8 @@ class S3Store:
             read_timeout=60,
             retries={"max_attempts": 5, "mode": "standard"},
         )
-        self._client: Any = boto3.client("s3", config=config)
+        # A session of its own: boto3's default one keeps the first credentials that it saw.
+        self._client: Any = boto3.session.Session().client("s3", config=config)
 
     def read(self, key: str) -> bytes:
         try:

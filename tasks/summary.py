@@ -6,7 +6,6 @@ import contextlib
 from datetime import date
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
@@ -29,7 +28,7 @@ def pick_movie(source: str, today: date) -> tuple[dict[str, Any], float | None]:
     movies = movies[movies["release_date"].notna()]
     upcoming = movies["release_date"].dt.date > today
     for row in (*iterate(movies[upcoming]), *reversed(list(iterate(movies[~upcoming].tail(200))))):
-        facts = {name: row[name].tolist() if isinstance(row[name], np.ndarray) else row[name] for name in INPUTS}
+        facts = {name: row[name] for name in INPUTS}
         facts = {k: v for k, v in facts.items() if isinstance(v, list | dict) or (v is not None and v == v)}
         facts["release_date"] = str(row["release_date"].date())
         with contextlib.suppress(ValidationError):

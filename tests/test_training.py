@@ -1,0 +1,78 @@
+"""What gates training: the store's contract."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from prefect import flow
+
+from settings import get_settings
+from tasks.catalogue import movie_table, read_catalogue, write_partition
+from tasks.purging import purge_tmdb
+from tasks.store import Store, open_store
+from tasks.tmdb import now, record
+from tasks.training import ContractBroken, accepted_key, load_movies
+from tasks.warehouse import connect, upsert
+
+
+@pytest.fixture
+def store(environment: Path, prefect_api: None) -> Store:
+    return open_store(get_settings().store_uri)
+
+
+def write(store: Store, bodies: list[dict[str, Any]], day: str) -> None:
+    facts: dict[str, Any] = {"source": "tmdb", "logical_date": date.fromisoformat(day), "slice": "all", "requests": 1}
+    facts |= {"start": date(2005, 1, 1), "end": date(2026, 12, 31), "expected": len(bodies)}
+    write_partition(store, movie_table([record(body, now()) for body in bodies]), **facts)
+
+
+@flow
+def load() -> pd.DataFrame:
+    return load_movies.with_options(retries=0)("tmdb", date(2026, 7, 1))
+
+
+def test_a_bad_batch_is_left_out_and_the_good_data_stays(store: Store, bodies: list[dict[str, Any]]) -> None:
+    write(store, bodies[:500], "2026-01-01")
+    write(store, [b | {"credits": {"cast": [], "crew": []}} for b in bodies[:500]], "2026-01-02")
+    write(store, bodies[500:600], "2026-01-03")
+    movies = load()
+    assert len(movies) == 600
+    assert all(len(cast) for cast in movies["cast"])
+
+
+def test_where_every_batch_is_bad_the_rule_is_named(store: Store, bodies: list[dict[str, Any]]) -> None:
+    write(store, [b | {"vote_average": 6.0} for b in bodies[:500]], "2026-01-01")
+    with pytest.raises(ContractBroken, match="ratings differ"):
+        load()
+
+
+def test_a_catalogue_that_shrank_is_refused_and_says_how_to_accept_it(
+    store: Store, bodies: list[dict[str, Any]]
+) -> None:
+    write(store, bodies[:500], "2026-01-01")
+    load()
+    assert json.loads(store.read(accepted_key("tmdb"))) == {"rows": 500}
+    for key in store.keys("tmdb/movies/"):
+        store.delete(key)
+    write(store, bodies[:300], "2026-01-02")
+    with pytest.raises(ContractBroken, match=accepted_key("tmdb")):
+        load()
+    store.delete(accepted_key("tmdb"))
+    assert len(load()) == 300
+
+
+def test_a_purge_removes_all_of_tmdb_and_nothing_else(store: Store, bodies: list[dict[str, Any]]) -> None:
+    write(store, bodies[:5], "2026-01-01")
+    store.write("sample/movies/x", b"")
+    engine = connect()
+    upsert(engine, "tmdb", [record(bodies[0], now())])
+    assert purge_tmdb() == (2, 1)
+    assert store.keys("") == ["sample/movies/x"]
+    with pytest.raises(FileNotFoundError):
+        read_catalogue(store, "tmdb")
+    engine.dispose()
