@@ -27,6 +27,7 @@ def main() -> None:
     files = sorted(str(path) for path in REAL.glob("*.jsonl.gz"))
     print("the real movies of ../shared" if files else "the synthetic sample: ../shared is not here", "\n")
     with tempfile.TemporaryDirectory() as folder:
+        startup = idle(folder)
         with served([*files, "--rate", str(RATE), "--latency", "0.1"]) as url:
             start = time.monotonic()
             collect(folder, "rate", url, RATE, "--start", "2010-01-01", "--end", "2019-12-31")
@@ -35,7 +36,6 @@ def main() -> None:
         partitions = list_partitions(store, "tmdb")
         requests, refused = sum(p.requests for p in partitions), sum(p.retries.get("429", 0) for p in partitions)
         print(f"server with 100 ms latency that allows {RATE} requests a second, 2010-2019:")
-        startup = idle(folder)
         print(f"  requests {requests}, {took:.0f} s in all, {startup:.1f} s of it to start and stop Prefect")
         print(f"  rate while collecting  {requests / (took - startup) / RATE:7.1%} of the allowed")
         print(f"  answers 429            {refused / requests:7.2%}")
@@ -91,7 +91,7 @@ def collect(folder: str, name: str, url: str, rate: int, *options: str) -> dict[
 
 
 def idle(folder: str) -> float:
-    """Return the seconds that a run with nothing to collect takes."""
+    """Return the seconds that a run with nothing to collect takes, once Prefect has made its database."""
     with served([]) as url:
         collect(folder, "idle", url, 1000, "--start", "1900-01-01", "--end", "1900-01-01")
         start = time.monotonic()

@@ -23,7 +23,7 @@ from tasks.collecting import (
     show_slices,
 )
 from tasks.command_line import run_from_shell
-from tasks.source import SourceName, open_source, source_to_collect
+from tasks.source import SourceName, open_tmdb, source_to_collect
 from tasks.store import open_store
 from tasks.warehouse import mirror
 
@@ -59,7 +59,7 @@ def collect_movies(
     before = list_partitions(store, source)
     fresh, gone = fresh_partitions(store, before, logical_date), known_gone(before)
     partitions = []
-    with open_source(source, settings) as tmdb:
+    with open_tmdb(source, settings) as tmdb:
         slices = plan_slices(tmdb, start, end, min_votes, logical_date, set(fresh))
         log.info("%s to %s: %d slices of release dates, %d of them fresh", start, end, len(slices), len(fresh))
         for piece in slices:

@@ -6,8 +6,6 @@ so a partition that is gone is simply read again.
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any
@@ -29,9 +27,9 @@ from tasks.catalogue import (
 )
 from tasks.gaps import find_gaps
 from tasks.slices import SLICE, Changes, Slice, cache_days, change_slices, release_slices, split
-from tasks.source import Source
+from tasks.source import Tmdb
 from tasks.store import Store, open_store
-from tasks.tmdb import MAX_RESULTS, BadRecord, RateLimiter, TmdbClient, TokenRefused, gather, now, record
+from tasks.tmdb import MAX_RESULTS, TokenRefused, gather
 
 MIN_REFUSED = 20  # fewer refused movies never stop a run, whatever their share
 
@@ -48,7 +46,7 @@ def worth_another_try(task: Any, task_run: Any, state: Any) -> bool:
 
 @task(name="plan slices", tags=["tmdb"], retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
 def plan_slices(
-    source: Source, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[str] = ()
+    tmdb: Tmdb, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[str] = ()
 ) -> list[Slice]:
     """Cut the release dates from `start` to `end` into slices that are small, and that one query can hold.
 
@@ -59,26 +57,25 @@ def plan_slices(
         parts = split(piece)
         return piece.name in fresh or (bool(parts) and all(covered(part) for part in parts))
 
-    async def plan(client: TmdbClient, piece: Slice) -> list[Slice]:
+    async def plan(piece: Slice) -> list[Slice]:
         if piece.name in fresh:
             return [piece]
         parts = split(piece)
         if not covered(piece):
-            movies = await client.count(piece)
+            movies = await tmdb.client.count(piece)
             if movies <= (SLICE if parts else MAX_RESULTS):
                 return [piece]
-            parts = parts or split(piece, await client.genres()) or [piece]
+            parts = parts or split(piece, await tmdb.client.genres()) or [piece]
         if parts == [piece]:
             return parts  # reading it will say that it is too full
-        return [small for part in parts for small in await plan(client, part)]
+        return [small for part in parts for small in await plan(part)]
 
     async def plan_all() -> list[Slice]:
-        async with _client(source) as client:
-            pieces = release_slices(start, end, min_votes, logical_date)
-            plans = await gather(lambda piece: plan(client, piece), pieces)
+        pieces = release_slices(start, end, min_votes, logical_date)
+        plans = await gather(plan, pieces)
         return [piece for pieces in plans for piece in pieces]
 
-    return asyncio.run(plan_all())
+    return tmdb.run(plan_all)
 
 
 def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) -> list[Changes]:
@@ -96,14 +93,14 @@ def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) 
 
 @task(
     name="read slice",
-    task_run_name="{source.name} {piece.name}",
+    task_run_name="{tmdb.name} {piece.name}",
     tags=["tmdb"],
     retries=2,
     retry_delay_seconds=30,
     retry_condition_fn=worth_another_try,
 )
 def read_slice(
-    source: Source,
+    tmdb: Tmdb,
     piece: Slice | Changes,
     logical_date: date,
     fresh: Partition | None = None,
@@ -116,7 +113,7 @@ def read_slice(
     """
     if fresh:
         return Completed(name="Cached", message=f"read on {fresh.logical_date}", data=fresh)  # type: ignore[return-value]  # Prefect unwraps it
-    partition = asyncio.run(_read(source, piece, logical_date, skip, only))
+    partition = _read(tmdb, piece, logical_date, skip, only)
     log = get_run_logger()
     log.info("%s: %d movies, %d requests", partition.slice, partition.rows, partition.requests)
     for reason in list(partition.refused.values())[:5]:
@@ -126,31 +123,24 @@ def read_slice(
     return partition
 
 
-async def _read(
-    source: Source, piece: Slice | Changes, logical_date: date, skip: Collection[int], only: Collection[int] | None
+def _read(
+    tmdb: Tmdb, piece: Slice | Changes, logical_date: date, skip: Collection[int], only: Collection[int] | None
 ) -> Partition:
-    async with _client(source) as client:
-        reading = await client.read(piece, skip, only)
-    records, refused, fetched_at = [], {}, now()
-    for movie_id, body in reading.bodies.items():
-        try:
-            records.append(record(body, fetched_at))
-        except BadRecord as error:
-            refused[str(movie_id)] = str(error)
+    reading = tmdb.run(tmdb.client.read, piece, skip, only)
     return write_partition(
         open_store(get_settings().store_uri),
-        movie_table(records),
-        {movie_id: json.dumps(reading.bodies[int(movie_id)]) for movie_id in refused},
-        source=source.name,
+        movie_table(reading.records),
+        {str(movie_id): body for movie_id, body in reading.refused_bodies.items()},
+        source=tmdb.name,
         logical_date=logical_date,
         slice=piece.name,
         start=piece.start,
         end=piece.end,
         expected=reading.expected,
-        requests=client.tally.requests,
+        requests=reading.tally.requests,
         gone=sorted(reading.gone),
-        refused=refused,
-        retries=dict(client.tally.retries),
+        refused={str(movie_id): reason for movie_id, reason in reading.refused.items()},
+        retries=dict(reading.tally.retries),
     )
 
 
@@ -227,15 +217,3 @@ def show_slices(source: str, partitions: list[Partition], fresh: Collection[str]
             for p in partitions
         ],
     )
-
-
-def _client(source: Source) -> TmdbClient:
-    return TmdbClient(source.base_url, source.token.get_secret_value(), _limiter(source))
-
-
-_limiters: dict[str, RateLimiter] = {}
-
-
-def _limiter(source: Source) -> RateLimiter:
-    """One limiter for all clients of an address in this process."""
-    return _limiters.setdefault(source.base_url, RateLimiter(source.rate))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-SLICE = 2_000  # movies; what a killed run has to read again at most
+SLICE = 3_000  # movies; what a killed run has to read again at most: 75 seconds at 40 requests a second
 ONE_DAY = timedelta(days=1)
 CHANGES_DAYS = 14  # TMDB's widest range of changes
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import SecretStr
 
 from settings import PROJECT, Settings
 from tasks.catalogue import list_partitions
 from tasks.store import open_store
+from tasks.tmdb import RateLimiter, TmdbClient
 
+Result = TypeVar("Result")
 SourceName = Literal["tmdb", "sample"]
 RatingsName = Literal["tmdb", "imdb", "sample"]  # whose ratings are learned
 SAMPLE_TOKEN = "sample"  # noqa: S105 (the stand-in wants one; it opens nothing)
@@ -47,9 +50,38 @@ def source_to_learn_from(settings: Settings) -> SourceName:
     return "sample"
 
 
+class Tmdb:
+    """A source that is open: one client, whose connections are kept, on an event loop of its own."""
+
+    def __init__(self, name: SourceName, client: TmdbClient, portal: BlockingPortal) -> None:
+        self.name, self.client, self._portal = name, client, portal
+
+    def run(self, function: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:
+        """Call an async function with arguments on the client's loop and wait for its result."""
+        result: Result = self._portal.call(function, *arguments)
+        return result
+
+
 @contextmanager
-def open_source(name: SourceName, settings: Settings) -> Iterator[Source]:
-    """Yield the source of that name; the sample's server runs while it is open."""
+def open_tmdb(name: SourceName, settings: Settings) -> Iterator[Tmdb]:
+    """Connect to the source of that name."""
+    with _source(name, settings) as source, start_blocking_portal() as portal:
+        client = TmdbClient(source.base_url, source.token.get_secret_value(), _limiter(source))
+        with portal.wrap_async_context_manager(client):
+            yield Tmdb(name, client, portal)
+
+
+_limiters: dict[str, RateLimiter] = {}
+
+
+def _limiter(source: Source) -> RateLimiter:
+    """One limiter for all clients of an address in this process."""
+    return _limiters.setdefault(source.base_url, RateLimiter(source.rate))
+
+
+@contextmanager
+def _source(name: SourceName, settings: Settings) -> Iterator[Source]:
+    """Yield the address of that name; the sample's server runs while it is open."""
     if name == "tmdb":
         if settings.tmdb_api_token is None:
             raise ValueError("source tmdb needs TMDB_API_TOKEN, a read access token; without one use source sample")

@@ -7,6 +7,7 @@ that holds more than 10,000 movies must be narrowed by its caller. Knows nothing
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import threading
 import time
@@ -62,10 +63,10 @@ class BadRecord(TmdbError):
 class RateLimiter:
     """Let through at most `rate` requests a second, evenly spaced; shared by all clients of a process.
 
-    It stays one per cent below, because a server that counts over sliding seconds sees the network's jitter too.
+    It stays a little below, because a server that counts over sliding seconds sees the network's jitter too.
     """
 
-    MARGIN = 0.99
+    MARGIN = 0.985
 
     def __init__(self, rate: float) -> None:
         self.interval = 1 / (rate * self.MARGIN)
@@ -143,8 +144,9 @@ class TmdbClient:
                     )
                 elif response.status_code == 429:
                     fault = "429"
-                    pause = max(pause, _seconds(response.headers.get("Retry-After")))
-                    self._limiter.hold(pause)
+                    asked = _seconds(response.headers.get("Retry-After"))
+                    self._limiter.hold(asked or 0.05)  # a sliding second moves on: a moment frees some of it
+                    pause = max(pause, asked)
                 elif response.status_code >= 500:
                     fault = str(response.status_code)
                 else:
@@ -172,11 +174,12 @@ class TmdbClient:
     ) -> Reading:
         """Read all movies of a slice, each once, whatever moves meanwhile.
 
-        Bodies are asked for as soon as a page names them. Where fewer movies were named than TMDB counts, because rows
+        Movies are asked for as soon as a page names them. Where fewer movies were named than TMDB counts, because rows
         moved between pages, the pages are read again, and what came to light is added. `skip` names movies known to be
         gone; `only`, if given, the movies wanted.
         """
         reading = Reading()
+        self.tally = reading.tally
         try:
             async with asyncio.TaskGroup() as group:
                 await self._read_pages(piece, reading, group, set(skip), only)
@@ -201,7 +204,7 @@ class TmdbClient:
             if body is None:
                 reading.gone.add(movie_id)
             else:
-                reading.bodies[movie_id] = body
+                reading.take(movie_id, body)
 
         async def page(number: int) -> int:
             path, query, _ = _listing(piece)
@@ -232,11 +235,27 @@ class TmdbClient:
 
 @dataclass
 class Reading:
-    """What a slice held: bodies by id, ids that answer 404, and how many movies TMDB counted."""
+    """What a slice held, and what reading it took.
 
-    bodies: dict[int, dict[str, Any]] = field(default_factory=dict)
+    Movies become records as they arrive, so that no bodies pile up; those that do not fit the declared schema are kept
+    as they are, beside the reason.
+    """
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+    refused_bodies: dict[int, str] = field(default_factory=dict)
     gone: set[int] = field(default_factory=set)
     expected: int = 0
+    tally: Tally = field(default_factory=Tally)
+    fetched_at: datetime = field(default_factory=lambda: now())
+
+    def take(self, movie_id: int, body: dict[str, Any]) -> None:
+        """Add a movie's body."""
+        try:
+            self.records.append(record(body, self.fetched_at))
+        except BadRecord as error:
+            self.refused[movie_id] = str(error)
+            self.refused_bodies[movie_id] = json.dumps(body)
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import serving_app
+from conftest import serving, serving_app
 
 from flows.collect import collect_movies
 from sample import tmdb_server
@@ -200,6 +200,26 @@ def test_records_that_are_too_old_go(
     assert {str(p.logical_date) for p in list_partitions(store, "tmdb")} == {"2025-08-01"}
 
 
+def collector(folder: Path, url: str, prefect_home: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start the collector in a process of its own."""
+    environment = os.environ | {name.upper(): "" for name in Settings.model_fields}
+    environment |= {"TMDB_BASE_URL": url, "TMDB_API_TOKEN": "t", "TMDB_RATE": "400", "STORE_URI": str(folder)}
+    environment |= {"WAREHOUSE_URL": f"sqlite:///{folder}.db", "PREFECT_HOME": str(prefect_home)}
+    command = [sys.executable, "-m", "flows.collect", *options]
+    return subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=subprocess.DEVNULL)
+
+
+def test_two_backfills_at_once_leave_what_one_would(tmp_path: Path, bodies: list[dict[str, Any]]) -> None:
+    with serving(bodies, latency=0.01) as url:
+        both = [
+            collector(tmp_path / "store", url, tmp_path / f"prefect{n}", "--start", "2018-01-01", "--end", end)
+            for n, end in enumerate(("2020-12-31", "2021-12-31"))
+        ]
+        assert [process.wait(120) for process in both] == [0, 0]
+    movies = read_catalogue(FolderStore(tmp_path / "store"), "tmdb")
+    assert set(movies["id"]) == {b["id"] for b in bodies if "2018" <= b["release_date"] < "2022"}
+
+
 def test_a_killed_day_goes_on_where_it_was_and_ends_the_same(
     tmp_path: Path, bodies: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,12 +228,7 @@ def test_a_killed_day_goes_on_where_it_was_and_ends_the_same(
     options = ["--start", "2018-01-01", "--end", "2021-12-31"]
 
     def command(folder: Path, url: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {name.upper(): "" for name in Settings.model_fields}
-        environment |= {"TMDB_BASE_URL": url, "TMDB_API_TOKEN": "t", "TMDB_RATE": "400", "STORE_URI": str(folder)}
-        environment |= {"WAREHOUSE_URL": f"sqlite:///{folder}.db", "PREFECT_HOME": str(tmp_path / "prefect")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.collect", *options], cwd=PROJECT, env=environment, stderr=subprocess.DEVNULL
-        )
+        return collector(folder, url, tmp_path / "prefect", *options)
 
     with serving_app(app) as url:
         whole = command(tmp_path / "whole", url)

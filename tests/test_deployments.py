@@ -94,10 +94,20 @@ def test_everything_of_prefect_yaml_is_deployed(prefect: dict[str, str]) -> None
     assert collect["schedules"][0]["schedule"] == {"cron": "0 5 * * *", "timezone": "UTC", "day_or": True}
     assert collect["tags"] == ["premiere", "collect"]
     assert collect["description"]
-    assert set(collect["parameter_openapi_schema"]["properties"]) == {"start", "end", "min_votes", "source"}
+    assert set(collect["parameter_openapi_schema"]["properties"]) == {
+        "start",
+        "end",
+        "min_votes",
+        "source",
+        "max_refused",
+    }
     assert not any("default" in json.dumps(p) and "202" in json.dumps(p) for p in [collect["parameter_openapi_schema"]])
     assert {"daily flows/train.py:train_model", "manual flows/promote.py:promote_model"} <= set(deployed)
     assert "manual flows/promote.py:rollback_model" in deployed
+    backfill = deployed["backfill flows/collect.py:collect_movies"]
+    assert backfill["schedules"] == []
+    imdb = deployed["weekly flows/collect_imdb.py:collect_imdb"]
+    assert imdb["schedules"][0]["active"] is False
 
 
 def test_a_triggered_run_completes_and_leaves_its_movies(prefect: dict[str, str]) -> None:
@@ -110,4 +120,6 @@ def test_a_triggered_run_completes_and_leaves_its_movies(prefect: dict[str, str]
     assert len(manifests) == 1
     assert json.loads(manifests[0].read_text())["rows"] > 100
     artifacts = httpx.post(f"{prefect['PREFECT_API_URL']}/artifacts/latest/filter", json={}).json()
-    assert "collect-sample" in {a["key"] for a in artifacts}
+    found = {a["key"]: a for a in artifacts}
+    assert {"collect-sample", "gap-report-sample"} <= set(found)
+    assert "gap-report-sample" in found["collect-sample"]["description"]
