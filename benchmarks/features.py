@@ -8,7 +8,8 @@ from datetime import date
 
 import pandas as pd
 
-from models.features import MovieFeatures, iterate
+from models.facts import iterate
+from models.features import MovieFeatures
 from sample import generator
 from tasks.tmdb import now, record
 
@@ -28,7 +29,7 @@ def main() -> None:
     movies = pd.DataFrame([record(body, now()) for body in generator.movies(date(2026, 6, 30))])
     movies["release_date"] = pd.to_datetime(movies["release_date"])
     movies = movies[movies["vote_average"].notna()].reset_index(drop=True)
-    features = MovieFeatures().fit(movies, movies["vote_average"])
+    features = MovieFeatures().fit(movies)
     rows, silent = list(iterate(movies)), [{**m, "overview": None} for m in iterate(movies)]
     frames = [pd.DataFrame([row]) for row in rows[:200]]
     one_row = seconds(lambda: [features.row(row) for row in rows[:200]]) / 200

@@ -48,13 +48,19 @@ def train_model(
         log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))
         study = f"{settings.model_name}-{data}-{tags['code']}-{seed}"
         best = tune(train, trials, seed, study, settings.optuna_storage)
-        judged = fit(train, best.family, best.params, seed, "before the hold-out")
+        judged = fit(train, best.family, best.params, best.linear_share, seed, "before the hold-out")
         figures = judge(judged, train, holdout)
-        shipped = fit(movies, best.family, best.params, seed, "on everything")
+        shipped = fit(movies, best.family, best.params, best.linear_share, seed, "on everything")
         facts = {"as_of": str(end.date()), "judged_until": judged.learned_until_, "family": best.family}
         facts |= {"synthetic": str(source == "sample").lower(), "commit": commit(), "movies": str(len(movies))}
         facts |= {"trained_at": now().isoformat()}
-        params = {"family": best.family, **best.params, "trials": trials, "seed": seed}
+        params = {
+            "family": best.family,
+            **best.params,
+            "linear_share": best.linear_share,
+            "trials": trials,
+            "seed": seed,
+        }
         metrics = figures | {"tuning_rmse": best.rmse}
         version = register(shipped, judged, holdout, params, metrics, tags | facts, best.trials)
     figures = run_metrics(version)

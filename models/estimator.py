@@ -1,12 +1,13 @@
 """The learners: three families with their search spaces, and the model that is registered.
 
 `RatingModel` takes raw movies and gives ratings with intervals. Feature preparation is fitted inside it, so training
-and serving cannot differ. It is saved without pickle: `TRUSTED_TYPES` names what a reader must trust.
+and serving cannot differ. Its rating is a blend of a tree ensemble, one of `FAMILIES`, and of a linear voice that reads
+the words too. It is saved without pickle: `TRUSTED_TYPES` names what a reader must trust.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,25 +17,36 @@ from lightgbm import LGBMRegressor
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from xgboost import XGBRegressor
 
-from models.evaluation import walk_forward
-from models.features import MovieFeatures, RawMovie
+from models.evaluation import MIN_VOTES, walk_forward
+from models.facts import RawMovie, iterate, written
+from models.features import MovieFeatures
 from models.intervals import ConformalInterval
+from models.linear import LinearText
 from models.movie import MAX_RATING, MIN_RATING
 
-VOTES_FOR_HALF_WEIGHT = 30.0
-CALIBRATION_YEARS = 4
+VOTES_FOR_HALF_WEIGHT = 20.0
+YEARS_FOR_HALF_WEIGHT = 10.0
+CALIBRATION_YEARS = 8
+FEWEST_MOVIES = 100  # with enough votes; with fewer of them, all that are rated are learned from
+# What tells how wrong a rating may be, beside the rating itself and how far its two voices disagree.
+DOUBTS: tuple[str, ...] = ("expected", "runtime", "budget_known", "budget_log", "language_en", "title_translated")
+DOUBTS += tuple(
+    f"genre_{name}" for name in ("Drama", "Horror", "Animation", "Documentary", "Comedy", "Action", "Romance")
+)
+DOUBTS += tuple(f"{role}_count" for role in ("director", "writer", "cast", "producer", "company"))
 
 TRUSTED_TYPES = [
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMRegressor",
     "models.estimator.RatingModel",
+    "models.expectation.Expectation",
     "models.features.MovieFeatures",
     "models.intervals.ConformalInterval",
+    "models.linear.LinearText",
     "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
@@ -79,24 +91,24 @@ def _random_forest(seed: int, **params: Any) -> RandomForestRegressor:
 
 def _xgboost_space(trial: Trial) -> dict[str, Any]:
     return {
-        "n_estimators": trial.suggest_int("xgboost_n_estimators", 150, 900, log=True),
-        "learning_rate": trial.suggest_float("xgboost_learning_rate", 0.01, 0.12, log=True),
-        "max_depth": trial.suggest_int("xgboost_max_depth", 3, 7),
+        "n_estimators": trial.suggest_int("xgboost_n_estimators", 200, 800, log=True),
+        "learning_rate": trial.suggest_float("xgboost_learning_rate", 0.01, 0.06, log=True),
+        "max_depth": trial.suggest_int("xgboost_max_depth", 2, 6),
         "min_child_weight": trial.suggest_float("xgboost_min_child_weight", 1.0, 40.0, log=True),
         "subsample": trial.suggest_float("xgboost_subsample", 0.5, 1.0),
-        "colsample_bytree": trial.suggest_float("xgboost_colsample_bytree", 0.2, 0.9),
+        "colsample_bytree": trial.suggest_float("xgboost_colsample_bytree", 0.1, 0.6),
         "reg_lambda": trial.suggest_float("xgboost_reg_lambda", 0.1, 30.0, log=True),
     }
 
 
 def _lightgbm_space(trial: Trial) -> dict[str, Any]:
     return {
-        "n_estimators": trial.suggest_int("lightgbm_n_estimators", 150, 900, log=True),
-        "learning_rate": trial.suggest_float("lightgbm_learning_rate", 0.01, 0.12, log=True),
-        "num_leaves": trial.suggest_int("lightgbm_num_leaves", 7, 63, log=True),
+        "n_estimators": trial.suggest_int("lightgbm_n_estimators", 200, 800, log=True),
+        "learning_rate": trial.suggest_float("lightgbm_learning_rate", 0.01, 0.06, log=True),
+        "num_leaves": trial.suggest_int("lightgbm_num_leaves", 6, 32, log=True),
         "min_child_samples": trial.suggest_int("lightgbm_min_child_samples", 5, 80, log=True),
         "subsample": trial.suggest_float("lightgbm_subsample", 0.5, 1.0),
-        "colsample_bytree": trial.suggest_float("lightgbm_colsample_bytree", 0.2, 0.9),
+        "colsample_bytree": trial.suggest_float("lightgbm_colsample_bytree", 0.1, 0.6),
         "reg_lambda": trial.suggest_float("lightgbm_reg_lambda", 0.1, 30.0, log=True),
     }
 
@@ -116,11 +128,11 @@ FAMILIES: dict[str, Family] = {
         _xgboost_space,
         {
             "n_estimators": 500,
-            "learning_rate": 0.03,
-            "max_depth": 5,
+            "learning_rate": 0.02,
+            "max_depth": 4,
             "min_child_weight": 8.0,
-            "subsample": 0.8,
-            "colsample_bytree": 0.4,
+            "subsample": 0.7,
+            "colsample_bytree": 0.3,
             "reg_lambda": 5.0,
         },
     ),
@@ -129,11 +141,11 @@ FAMILIES: dict[str, Family] = {
         _lightgbm_space,
         {
             "n_estimators": 500,
-            "learning_rate": 0.03,
-            "num_leaves": 21,
-            "min_child_samples": 20,
-            "subsample": 0.8,
-            "colsample_bytree": 0.4,
+            "learning_rate": 0.02,
+            "num_leaves": 16,
+            "min_child_samples": 15,
+            "subsample": 0.7,
+            "colsample_bytree": 0.3,
             "reg_lambda": 5.0,
         },
     ),
@@ -150,8 +162,9 @@ class RatingModel(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    family : one of `FAMILIES`.
-    params : parameters of the learner; the family's defaults where None.
+    family : the tree ensemble, one of `FAMILIES`.
+    params : parameters of its learner; the family's defaults where None.
+    linear_share : weight of the linear voice in the blend, 0 to 1.
     histories : whether people's and companies' earlier movies are used.
     seed : of the learner and of the interval's booster.
     """
@@ -160,28 +173,43 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self,
         family: str = "lightgbm",
         params: dict[str, Any] | None = None,
+        linear_share: float = 0.5,
         histories: bool = True,
         seed: int = 0,
     ) -> None:
         self.family = family
         self.params = params
+        self.linear_share = linear_share
         self.histories = histories
         self.seed = seed
 
     def fit(self, X: pd.DataFrame, y: ArrayLike | None = None) -> RatingModel:
         """Learn from a frame of rated movies with the columns of `models.movie.FIELDS`; `y` overrides vote_average.
 
-        Votes weight the rows: a mean of five votes is a less certain rating than a mean of five thousand. The interval
-        is calibrated on the newest `CALIBRATION_YEARS`, each predicted by a fit that ends before it.
+        Recent ratings by many voters weigh most. The interval is calibrated on the newest `CALIBRATION_YEARS`, each
+        predicted by a fit, and from histories, that end before it.
         """
-        ratings = np.asarray(X["vote_average"] if y is None else y, dtype=float)
-        weights = rating_weights(X["vote_count"])
-        self.pipeline_ = Pipeline([("features", MovieFeatures(self.histories)), ("regressor", self.learner())])
-        features = self.pipeline_[0].fit(X, ratings).transform(X)
-        self.pipeline_[-1].fit(features, ratings, sample_weight=weights)
+        if y is not None:
+            X = X.assign(vote_average=np.asarray(y, dtype=float))
+        self.learner()  # an unknown family is refused before the work
+        self.features_ = MovieFeatures(self.histories).fit(X)
+        table = self.features_.transform(X)
+        ratings = X["vote_average"].to_numpy(dtype=float)
+        texts = [written(movie) for movie in iterate(X)]
         end = X["release_date"].max() + pd.Timedelta(days=1)
-        residuals, rows = walk_forward_residuals(self.learner(), features, ratings, weights, X, CALIBRATION_YEARS, end)
-        self.interval_ = ConformalInterval(self.seed).fit(features[rows], residuals)
+        rows, weights = learnable(X, end)
+        names = self.features_.columns_
+        self.trees_ = self.learner().fit(table[rows], ratings[rows], sample_weight=weights[rows])
+        chosen = [texts[row] for row in rows]
+        self.linear_ = LinearText().fit(table[rows], chosen, ratings[rows], weights[rows], names)
+
+        folds = make_folds(X, self.features_, table, texts, CALIBRATION_YEARS, end)
+        residuals, doubts = [], []
+        for fold in folds:
+            trees = fold.fit(self.learner()).predict(fold.table)
+            residuals.append(fold.ratings - self._blend(trees, fold.linear))
+            doubts.append(self._doubt(fold.table, trees, fold.linear))
+        self.interval_ = ConformalInterval(self.seed).fit(np.vstack(doubts), np.concatenate(residuals))
         self.learned_until_ = str(X["release_date"].max().date())
         self.n_movies_ = len(X)
         return self
@@ -194,10 +222,14 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self, X: pd.DataFrame | Iterable[RawMovie], level: float = 0.9
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return ratings, lower and upper ends of the interval at `level`, n each, 0 to 10."""
-        check_is_fitted(self, "pipeline_")
-        features = self.pipeline_[0].transform(X)
-        ratings = np.asarray(self.pipeline_[-1].predict(features), dtype=float)
-        half = self.interval_.half_width(features, level)
+        check_is_fitted(self, "interval_")
+        if not isinstance(X, pd.DataFrame):
+            X = list(X)
+        table = self.features_.transform(X)
+        trees = np.asarray(self.trees_.predict(table), dtype=float)
+        linear = self.linear_.predict(table, [written(movie) for movie in iterate(X)])
+        ratings = self._blend(trees, linear)
+        half = self.interval_.half_width(self._doubt(table, trees, linear), level)
         low, high = ratings - half, ratings + half
         return (
             np.clip(ratings, MIN_RATING, MAX_RATING),
@@ -212,32 +244,65 @@ class RatingModel(RegressorMixin, BaseEstimator):
         family = FAMILIES[self.family]
         return family.build(self.seed, **(self.params or family.default))
 
+    def _blend(self, trees: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (1 - self.linear_share) * trees + self.linear_share * linear
 
-def rating_weights(votes: ArrayLike) -> NDArray[np.float64]:
-    """Return how much each rating is believed, 0 to 1, from its number of votes."""
-    n = np.nan_to_num(np.asarray(votes, dtype=float))
-    weights: NDArray[np.float64] = np.maximum(n / (n + VOTES_FOR_HALF_WEIGHT), 1e-3)
-    return weights
+    def _doubt(
+        self, table: NDArray[np.float64], trees: NDArray[np.float64], linear: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        names = self.features_.columns_
+        columns = [table[:, names.index(name)] for name in DOUBTS if name in names]
+        return np.column_stack([self._blend(trees, linear), np.abs(trees - linear), *columns])
 
 
-def walk_forward_residuals(
-    learner: Any,
-    features: NDArray[np.float64],
-    ratings: NDArray[np.float64],
-    weights: NDArray[np.float64],
+@dataclass(frozen=True)
+class Fold:
+    """One year to judge: what may be learned before it, and what was known of its movies when it began."""
+
+    learned: NDArray[np.float64]  # features of the movies to learn from
+    learned_ratings: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    table: NDArray[np.float64]  # features of the movies to judge, with histories that end before the year
+    ratings: NDArray[np.float64]
+    linear: NDArray[np.float64]  # the linear voice's predictions of them
+
+    def fit(self, learner: Any) -> Any:
+        """Return the learner, fitted on what may be learned."""
+        return clone(learner).fit(self.learned, self.learned_ratings, sample_weight=self.weights)
+
+
+def make_folds(
     movies: pd.DataFrame,
+    features: MovieFeatures,
+    table: NDArray[np.float64],
+    texts: Sequence[str],
     years: int,
     end: pd.Timestamp,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return residuals (actual minus predicted) of the last `years` before `end` and the rows they belong to.
+) -> list[Fold]:
+    """Return the last `years` before `end` as folds, oldest first.
 
-    `features` may be computed once for all rows, because a history looks only at what was released before its movie.
+    `table` are the features of all movies, computed once: each row sees only its own past, so a fold may use them.
     """
-    residuals, rows = [], []
+    ratings = movies["vote_average"].to_numpy(dtype=float)
+    folds = []
     for earlier, judged in walk_forward(movies, years, end):
-        model = clone(learner).fit(features[earlier], ratings[earlier], sample_weight=weights[earlier])
-        residuals.append(ratings[judged] - model.predict(features[judged]))
-        rows.append(judged)
-    if not rows:
+        start = movies["release_date"].iloc[judged].min()
+        chosen, weights = learnable(movies.iloc[earlier], start)
+        rows, weights = earlier[chosen], weights[chosen]
+        linear = LinearText()
+        linear.fit(table[rows], [texts[row] for row in rows], ratings[rows], weights, features.columns_)
+        frozen = features.transform(movies.iloc[judged], known_until=start.toordinal())
+        predicted = linear.predict(frozen, [texts[row] for row in judged])
+        folds.append(Fold(table[rows], ratings[rows], weights, frozen, ratings[judged], predicted))
+    if not folds:
         raise ValueError(f"no movie of the last {years} years can be judged: collect more years, or more votes")
-    return np.concatenate(residuals), np.concatenate(rows)
+    return folds
+
+
+def learnable(movies: pd.DataFrame, at: pd.Timestamp) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the rows with enough votes to learn from on a day, and the weight of every row, 0 to 1."""
+    votes = np.nan_to_num(movies["vote_count"].to_numpy(dtype=float))
+    age = (at - movies["release_date"]).dt.days.to_numpy(dtype=float) / 365.25
+    weights = votes / (votes + VOTES_FOR_HALF_WEIGHT) * 0.5 ** (np.maximum(age, 0) / YEARS_FOR_HALF_WEIGHT)
+    rows = np.flatnonzero(votes >= MIN_VOTES)
+    return (rows if len(rows) >= FEWEST_MOVIES else np.flatnonzero(votes > 0)), np.maximum(weights, 1e-6)

@@ -16,32 +16,38 @@ from numpy.typing import NDArray
 
 
 class Past(NamedTuple):
-    """What one key had done before a day: movies, sum, best and last of their scores, day of the last."""
+    """What one key had done before a day. Scores are rating points against what was expected of the movie."""
 
     movies: int
-    total: float
+    weight: float  # of its movies together: a rating by many voters weighs nearly 1
+    total: float  # of weight times score
     best: float
     last: float
     last_day: int
+
+    def mean(self, shrinkage: float) -> float:
+        """Return the mean score, shrunken as if there were `shrinkage` more movies that were as expected."""
+        return self.total / (self.weight + shrinkage)
 
 
 class History:
     """Dated scores by key, cumulated so that any day's past is one binary search."""
 
-    def __init__(self, events: Iterable[tuple[Hashable, int, float]]) -> None:
-        """Take (key, day, score) in any order. A key's movies of one day stand in the order of their scores."""
-        by_key: dict[Hashable, list[tuple[int, float]]] = {}
-        for key, day, score in events:
-            by_key.setdefault(key, []).append((day, score))
+    def __init__(self, events: Iterable[tuple[Hashable, int, float, float]]) -> None:
+        """Take (key, day, score, weight) in any order. A key's movies of one day stand in the order of their scores."""
+        by_key: dict[Hashable, list[tuple[int, float, float]]] = {}
+        for key, day, score, weight in events:
+            by_key.setdefault(key, []).append((day, score, weight))
         self._table: dict[Hashable, tuple[list[int], list[Past]]] = {}
         for key, dated in by_key.items():
             dated.sort()
-            pasts, total, best = [], 0.0, -np.inf
-            for count, (day, score) in enumerate(dated, start=1):
-                total += score
+            pasts, total, mass, best = [], 0.0, 0.0, -np.inf
+            for movies, (day, score, weight) in enumerate(dated, start=1):
+                total += weight * score
+                mass += weight
                 best = max(best, score)
-                pasts.append(Past(count, total, best, score, day))
-            self._table[key] = ([day for day, _ in dated], pasts)
+                pasts.append(Past(movies, mass, total, best, score, day))
+            self._table[key] = ([day for day, _, _ in dated], pasts)
 
     def before(self, key: Hashable, day: int) -> Past | None:
         """Return what `key` had done strictly before `day`, or None for a debut."""
@@ -61,21 +67,22 @@ class Level:
 
     YEARS = 5
 
-    def __init__(self, days: NDArray[np.int64], ratings: NDArray[np.float64]) -> None:
-        """Take the release day and the rating of each known movie; at least one."""
+    def __init__(self, days: NDArray[np.int64], ratings: NDArray[np.float64], unknown: float = 6.3) -> None:
+        """Take the release day and the rating of each known movie; `unknown` stands in before the first of them."""
         order = np.argsort(days, kind="stable")
         self._days: list[int] = days[order].tolist()
         self._sums: list[float] = np.concatenate([[0.0], np.cumsum(ratings[order])]).tolist()
+        self._unknown = unknown
 
     def at(self, day: int) -> float:
         """Return the mean rating of movies released in the five years before `day`.
 
-        Where there is none, the window ends at the newest earlier movie; before the first movie it is the first rating.
+        Where there is none, the window ends at the newest earlier movie.
         """
         end = bisect_left(self._days, day)
         start = bisect_left(self._days, day - self.YEARS * 365)
         if start == end and end:
             start = bisect_left(self._days, self._days[end - 1] - self.YEARS * 365)
         if start == end:
-            return self._sums[1]
+            return self._unknown
         return (self._sums[end] - self._sums[start]) / (end - start)

@@ -11,7 +11,7 @@ from lightgbm import LGBMRegressor
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-FOLDS = 5
+FOLDS = 4
 MIN_RESIDUALS = 30
 
 
@@ -50,12 +50,14 @@ class ConformalInterval(BaseEstimator):
 
     def _booster(self) -> LGBMRegressor:
         return LGBMRegressor(
-            n_estimators=60,
-            learning_rate=0.05,
-            num_leaves=7,
-            min_child_samples=20,
+            n_estimators=100,
+            learning_rate=0.03,
+            num_leaves=4,
+            min_child_samples=40,
+            subsample=0.7,
+            subsample_freq=1,
             colsample_bytree=0.5,
-            reg_lambda=5.0,
+            reg_lambda=10.0,
             random_state=self.seed,
             n_jobs=1,
             deterministic=True,

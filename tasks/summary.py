@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from models.features import iterate
+from models.facts import iterate
 from models.movie import INPUTS, Movie
 from settings import get_settings
 from tasks import registry

@@ -105,9 +105,11 @@ def _last_rows(store: Store, source: str) -> int | None:
 
 
 @task(name="fit", task_run_name="fit {what} on {family}")
-def fit(movies: pd.DataFrame, family: str, params: dict[str, Any], seed: int, what: str) -> RatingModel:
+def fit(
+    movies: pd.DataFrame, family: str, params: dict[str, Any], linear_share: float, seed: int, what: str
+) -> RatingModel:
     """Fit one recipe on movies; `what` says what for."""
-    return RatingModel(family, params, seed=seed).fit(movies)
+    return RatingModel(family, params, linear_share, seed=seed).fit(movies)
 
 
 @task(name="judge")

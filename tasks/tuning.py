@@ -20,11 +20,13 @@ import optuna
 import pandas as pd
 from prefect import get_run_logger, task
 
-from models.estimator import FAMILIES, RatingModel, rating_weights, walk_forward_residuals
+from models.estimator import FAMILIES, RatingModel, make_folds
+from models.facts import iterate, written
 from models.features import MovieFeatures
 
-TUNING_YEARS = 3
+TUNING_YEARS = 4
 SIDE_BY_SIDE = 2
+DEFAULT_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Tuned:
 
     family: str
     params: dict[str, Any]
+    linear_share: float
     rmse: float
     trials: list[dict[str, Any]]
 
@@ -62,7 +65,7 @@ def search(
     if not study.trials:
         for family, spec in FAMILIES.items():
             defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
-            study.enqueue_trial({"family": family} | defaults)
+            study.enqueue_trial({"family": family, "linear_share": DEFAULT_SHARE} | defaults)
     for dead in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(dead.number, state=optuna.trial.TrialState.FAIL)  # left by a run that was killed
     done = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
@@ -73,32 +76,41 @@ def search(
             asked = [study.ask() for _ in range(min(SIDE_BY_SIDE, trials - done))]
             recipes = [suggest(trial) for trial in asked]
             errors = pool.map(lambda recipe: objective(*recipe), recipes)
-            for trial, (family, _), error in zip(asked, recipes, errors, strict=True):
+            for trial, (family, *_), error in zip(asked, recipes, errors, strict=True):
                 study.tell(trial, error)
                 done += 1
                 say("trial %d of %d: %s %.4f, best %.4f", done, trials, family, error, study.best_value)
     asked_for = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])[:trials]
     best = min(asked_for, key=lambda t: t.values[0])
-    family, params = suggest(optuna.trial.FixedTrial(best.params))
-    return Tuned(family, params, best.values[0], [{"number": t.number, "rmse": t.value, **t.params} for t in asked_for])
+    family, params, linear_share = suggest(optuna.trial.FixedTrial(best.params))
+    return Tuned(
+        family,
+        params,
+        linear_share,
+        best.values[0],
+        [{"number": t.number, "rmse": t.value, **t.params} for t in asked_for],
+    )
 
 
-def suggest(trial: Any) -> tuple[str, dict[str, Any]]:
-    """Return the family of a trial and the parameters that its learner gets."""
+def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:
+    """Return the family of a trial, the parameters that its learner gets, and the share of the linear voice."""
     family = trial.suggest_categorical("family", list(FAMILIES))
-    return family, FAMILIES[family].space(trial)
+    return family, FAMILIES[family].space(trial), trial.suggest_float("linear_share", 0.0, 0.8)
 
 
-def _objective(movies: pd.DataFrame, seed: int) -> Callable[[str, dict[str, Any]], float]:
-    """Return the walk-forward RMSE of a recipe. Features are computed once: each row sees only its own past."""
-    ratings = movies["vote_average"].to_numpy(dtype=float)
-    weights = rating_weights(movies["vote_count"])
-    features = MovieFeatures().fit(movies, ratings).transform(movies)
+def _objective(movies: pd.DataFrame, seed: int) -> Callable[..., float]:
+    """Return the walk-forward RMSE of a recipe. Features and the linear voice are computed once for all recipes."""
+    features = MovieFeatures().fit(movies)
+    texts = [written(movie) for movie in iterate(movies)]
     end = movies["release_date"].max() + pd.Timedelta(days=1)
+    folds = make_folds(movies, features, features.transform(movies), texts, TUNING_YEARS, end)
+    actual = np.concatenate([fold.ratings for fold in folds])
+    linear = np.concatenate([fold.linear for fold in folds])
 
-    def objective(family: str, params: dict[str, Any]) -> float:
+    def objective(family: str, params: dict[str, Any], linear_share: float) -> float:
         learner = RatingModel(family, params, seed=seed).learner()
-        residuals, _ = walk_forward_residuals(learner, features, ratings, weights, movies, TUNING_YEARS, end)
-        return float(np.sqrt((residuals**2).mean()))
+        trees = np.concatenate([fold.fit(learner).predict(fold.table) for fold in folds])
+        blend = (1 - linear_share) * trees + linear_share * linear
+        return float(np.sqrt(((actual - blend) ** 2).mean()))
 
     return objective

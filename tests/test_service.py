@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import World
 
-from models.features import iterate
+from models.facts import iterate
 from models.movie import INPUTS, Movie
 from tasks import registry
 

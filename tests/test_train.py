@@ -107,9 +107,9 @@ def test_without_movies_the_error_says_what_to_do(environment: Any, prefect_api:
 
 
 def test_text_is_read_once_a_process(rated: Any) -> None:
-    from models.features import cached_sentiment
+    from models.facts import cached_sentiment
 
-    features = MovieFeatures(histories=False).fit(rated.head(50), rated["vote_average"].head(50))
+    features = MovieFeatures(histories=False).fit(rated.head(50))
     features.transform(rated.head(50))
     before = cached_sentiment.cache_info().misses
     features.transform(rated.head(50))

@@ -1,0 +1,97 @@
+"""What the plain facts alone let one expect of a movie: the measure by which its people are judged.
+
+A director whose horror films reach 6.5 does well, one whose dramas do does not. So histories hold ratings against this
+expectation. It is honest in time: the calendar is cut every `STEP` years, and a movie is judged by a small booster that
+learned from movies released before the cut that precedes it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import date
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from models.history import Level
+
+STEP, FIRST_YEAR = 2, 1960
+MIN_MOVIES = 200
+MIN_VOTES = 20
+VOTES_FOR_HALF_WEIGHT = 50.0
+PARAMETERS: dict[str, Any] = {
+    "learning_rate": 0.05,
+    "num_leaves": 8,
+    "min_child_samples": 15,
+    "subsample": 0.7,
+    "subsample_freq": 1,
+    "colsample_bytree": 0.3,
+    "reg_lambda": 5.0,
+    "seed": 0,
+    "num_threads": 1,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+ROUNDS = 200
+
+
+class Expectation(BaseEstimator):
+    """Expected ratings from plain facts, each from a model of the past only."""
+
+    def fit(
+        self,
+        facts: NDArray[np.float64],
+        days: NDArray[np.int64],
+        ratings: NDArray[np.float64],
+        votes: NDArray[np.float64],
+    ) -> Expectation:
+        """Learn one model for each cut from facts (n, f), release days (0: unknown), ratings and votes, n each."""
+        usable = (votes >= MIN_VOTES) & (days > 0)
+        self.level_days_, self.level_ratings_ = days[usable], ratings[usable]
+        self.cuts_: list[int] = []
+        self.models_: list[str] = []
+        last = date.fromordinal(int(days.max())).year + 1 if usable.any() else 0
+        for year in range(FIRST_YEAR, last + 1):
+            cut = date(year, 1, 1).toordinal()
+            earlier = usable & (days < cut)
+            if year % STEP or earlier.sum() < MIN_MOVIES:
+                continue
+            data = lightgbm.Dataset(
+                facts[earlier],
+                ratings[earlier],
+                weight=votes[earlier] / (votes[earlier] + VOTES_FOR_HALF_WEIGHT),
+                params={"verbosity": -1},
+            )
+            booster = lightgbm.train(PARAMETERS, data, num_boost_round=ROUNDS)
+            self.cuts_.append(cut)
+            self.models_.append(booster.model_to_string())
+        self._boosters = None
+        return self
+
+    def predict(self, facts: NDArray[np.float64], days: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the n expected ratings of movies with these facts (n, f) and release days."""
+        if self._boosters is None:
+            self._boosters = [lightgbm.Booster(model_str=text) for text in self.models_]
+            self._level = Level(self.level_days_, self.level_ratings_)
+        expected = np.empty(len(facts))
+        which = np.array([bisect_right(self.cuts_, day) - 1 for day in days.tolist()], dtype=np.int64)
+        for number in np.unique(which):
+            rows = np.flatnonzero(which == number)
+            if number < 0:  # too little was known: the level of the time
+                expected[rows] = [self._level.at(_year_start(int(days[row]))) for row in rows]
+            else:
+                expected[rows] = self._boosters[number].predict(facts[rows], num_threads=1)
+        return expected
+
+    _boosters: list[lightgbm.Booster] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_boosters", "_level")}
+
+
+def _year_start(day: int) -> int:
+    return date(date.fromordinal(day).year, 1, 1).toordinal()

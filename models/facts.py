@@ -1,0 +1,220 @@
+"""The plain facts of one movie as numbers: what needs no knowledge of other movies but the budget level of its time.
+
+The vocabularies are fixed, so that no later movie can change an earlier one's numbers. What is missing stays missing
+(NaN); an unseen genre becomes zeros. It also holds how raw movies are read, whatever form they come in.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from textblob.en import sentiment as _textblob_sentiment
+
+RawMovie = Mapping[str, Any]
+Sentiment = Callable[[str], tuple[float, float]]
+NAN = math.nan
+
+GENRES = (
+    *("Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Family", "Fantasy", "History"),
+    *("Horror", "Music", "Mystery", "Romance", "Science Fiction", "TV Movie", "Thriller", "War", "Western"),
+)
+GENRE_ALIASES = {"Sci-Fi": "Science Fiction", "Musical": "Music"}  # IMDb's names
+LANGUAGES = tuple("en fr es de it ja ko zh cn hi ru pt ta te sv da".split())
+COUNTRIES = tuple("US GB FR DE CA JP IT ES IN CN HK KR AU RU BE SE DK MX BR".split())
+COUNTRY_CODES = {
+    "united states of america": "US",
+    "united states": "US",
+    "united kingdom": "GB",
+    "france": "FR",
+    "germany": "DE",
+    "canada": "CA",
+    "japan": "JP",
+    "italy": "IT",
+    "spain": "ES",
+    "india": "IN",
+    "china": "CN",
+    "hong kong": "HK",
+    "south korea": "KR",
+    "australia": "AU",
+    "russia": "RU",
+    "belgium": "BE",
+    "sweden": "SE",
+    "denmark": "DK",
+    "mexico": "MX",
+    "brazil": "BR",
+}
+LEAST_BUDGET = 1_000.0  # US dollars; below, TMDB's editors entered something else
+_SEQUEL = re.compile(r"\b([2-9]|II|III|IV|V|VI|Part|Chapter)\b")
+
+# fact -> the raw field that it comes from, in the order of `facts_row`
+FACTS: dict[str, str] = {
+    "year": "release_date",
+    "month": "release_date",
+    "day_of_year": "release_date",
+    "weekday": "release_date",
+    "runtime": "runtime",
+    "budget_log": "budget",
+    "budget_known": "budget",
+    "budget_relative": "budget",
+    **{f"genre_{name}": "genres" for name in GENRES},
+    "n_genres": "genres",
+    "first_genre": "genres",
+    **{f"language_{code}": "original_language" for code in LANGUAGES},
+    "language_other": "original_language",
+    **{f"country_{code}": "production_countries" for code in COUNTRIES},
+    "n_countries": "production_countries",
+    "n_companies": "production_companies",
+    "n_languages": "spoken_languages",
+    "n_directors": "directors",
+    "n_writers": "writers",
+    "overview_characters": "overview",
+    "overview_words": "overview",
+    "overview_polarity": "overview",
+    "overview_subjectivity": "overview",
+    "overview_readable": "overview",
+    "tagline_known": "tagline",
+    "tagline_characters": "tagline",
+    "title_characters": "title",
+    "title_words": "title",
+    "title_digit": "title",
+    "title_colon": "title",
+    "title_sequel": "title",
+    "title_translated": "original_title",
+}
+
+
+def facts_row(movie: RawMovie, budget_level: Callable[[int], float], sentiment: Sentiment) -> list[float]:
+    """Return the facts of one movie, in the order of `FACTS`.
+
+    `budget_level` gives the usual log budget before a year, `sentiment` polarity and subjectivity of a text.
+    """
+    day = ordinal(movie.get("release_date"))
+    if day:
+        when = date.fromordinal(day)
+        day_of_year = float(when.timetuple().tm_yday)
+        calendar = [when.year + (day_of_year - 1) / 365.25, float(when.month), day_of_year, float(when.weekday())]
+        level = budget_level(when.year)
+    else:
+        calendar, level = [NAN] * 4, NAN
+    budget = amount(movie.get("budget"))
+    budget_log = math.log(budget) if budget >= LEAST_BUDGET else NAN
+    genres = [GENRE_ALIASES.get(name, name) for name in names(movie, "genres")]
+    language = text(movie.get("original_language"))
+    countries = [country_code(entity) for entity in entities(movie, "production_countries")]
+    overview, tagline = text(movie.get("overview")), text(movie.get("tagline"))
+    title, original = text(movie.get("title")), text(movie.get("original_title"))
+    polarity, subjectivity = sentiment(overview) if overview else (NAN, NAN)
+    return [
+        *calendar,
+        amount(movie.get("runtime")),
+        budget_log,
+        float(budget_log == budget_log),
+        budget_log - level,
+        *(1.0 if name in genres else 0.0 for name in GENRES),
+        float(len(genres)) or NAN,
+        float(GENRES.index(genres[0])) if genres and genres[0] in GENRES else -1.0,
+        *(1.0 if code == language else 0.0 for code in LANGUAGES),
+        float(bool(language) and language not in LANGUAGES),
+        *(1.0 if code in countries else 0.0 for code in COUNTRIES),
+        float(len(countries)) or NAN,
+        float(len(entities(movie, "production_companies"))) or NAN,
+        float(len(entities(movie, "spoken_languages"))) or NAN,
+        float(len(entities(movie, "directors"))) or NAN,
+        float(len(entities(movie, "writers"))) or NAN,
+        float(len(overview)) or NAN,
+        float(len(overview.split())) or NAN,
+        polarity,
+        subjectivity,
+        float(polarity != 0 or subjectivity != 0) if overview else 0.0,
+        float(bool(tagline)),
+        float(len(tagline)) or NAN,
+        float(len(title)),
+        float(len(title.split())),
+        float(any(character.isdigit() for character in title)),
+        float(":" in title),
+        float(bool(_SEQUEL.search(title))),
+        float(original != title) if original and title else 0.0,
+    ]
+
+
+def read_sentiment(words: str) -> tuple[float, float]:
+    """Return TextBlob's polarity (-1 to 1) and subjectivity (0 to 1); (0, 0) where it finds nothing to read."""
+    polarity, subjectivity = _textblob_sentiment(words)
+    return float(polarity), float(subjectivity)
+
+
+# For training, which reads the same texts again and again; a service must not keep what its users wrote.
+cached_sentiment = lru_cache(maxsize=1 << 17)(read_sentiment)
+
+
+def written(movie: RawMovie) -> str:
+    """Return all that a movie says of itself in prose."""
+    return f"{text(movie.get('overview'))} {text(movie.get('tagline'))}"
+
+
+# -- reading raw movies ---------------------------------------------------------------------------------------------
+
+
+def iterate(X: pd.DataFrame | Iterable[RawMovie]) -> Iterator[RawMovie]:
+    """Yield raw movies as dicts from a frame or from dicts."""
+    if isinstance(X, pd.DataFrame):
+        columns = list(X.columns)
+        return (dict(zip(columns, values, strict=True)) for values in zip(*(X[c] for c in columns), strict=True))
+    return iter(X)
+
+
+def ordinal(day: Any) -> int | None:
+    """Return the day number of a date, a timestamp or "YYYY-MM-DD"; None where there is none."""
+    if day is None or day == "" or day is pd.NaT:
+        return None
+    if isinstance(day, str):
+        return date.fromisoformat(day[:10]).toordinal()
+    return int(day.toordinal()) if day == day else None
+
+
+def text(value: Any) -> str:
+    """Return a text, "" where there is none."""
+    return value if isinstance(value, str) else ""
+
+
+def amount(value: Any) -> float:
+    """Return a positive number, or NaN: TMDB codes unknown as 0."""
+    return float(value) if isinstance(value, int | float) and value > 0 else NAN
+
+
+def entities(movie: RawMovie, field: str) -> Sequence[Any]:
+    """Return the entries of a list field, each a name or a dict with id and name; one entry counts as a list of one."""
+    value = movie.get(field)
+    if isinstance(value, list):
+        return value
+    if isinstance(value, np.ndarray | tuple):
+        return list(value)
+    return [value] if isinstance(value, str | dict) and value else []
+
+
+def names(movie: RawMovie, field: str) -> list[str]:
+    """Return the names in a list field."""
+    return [entity_name(entity) for entity in entities(movie, field)]
+
+
+def entity_name(entity: Any) -> str:
+    """Return the name of an entity."""
+    return entity if isinstance(entity, str) else entity["name"] or ""
+
+
+def entity_id(entity: Any) -> str | None:
+    """Return TMDB's id of an entity, where it is given."""
+    return None if isinstance(entity, str) else entity.get("id")
+
+
+def country_code(entity: Any) -> str:
+    """Return the ISO 3166-1 code of a country given by code or by English name."""
+    name = entity_name(entity)
+    return entity_id(entity) or COUNTRY_CODES.get(name.casefold(), name.upper())
