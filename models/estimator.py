@@ -26,6 +26,7 @@ from models.features import MovieFeatures
 from models.intervals import ConformalInterval
 from models.linear import LinearText
 from models.movie import MAX_RATING, MIN_RATING
+from models.reasons import Neighbour, Neighbours, Reason, gather, tree_contributions
 
 VOTES_FOR_HALF_WEIGHT = 20.0
 YEARS_FOR_HALF_WEIGHT = 10.0
@@ -38,6 +39,8 @@ DOUBTS += tuple(
 )
 DOUBTS += tuple(f"{role}_count" for role in ("director", "writer", "cast", "producer", "company"))
 
+ALIKE = ("genre_", "language_", "country_", "year", "runtime", "budget_log", "expected", "director_mean", "cast_mean")
+
 TRUSTED_TYPES = [
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
@@ -47,6 +50,7 @@ TRUSTED_TYPES = [
     "models.features.MovieFeatures",
     "models.intervals.ConformalInterval",
     "models.linear.LinearText",
+    "models.reasons.Neighbours",
     "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBRegressor",
@@ -203,6 +207,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         chosen = [texts[row] for row in rows]
         self.linear_ = LinearText().fit(table[rows], chosen, ratings[rows], weights[rows], names)
 
+        self.neighbours_ = Neighbours().fit(self.linear_.standardised(table[rows])[:, self._alike()], X.iloc[rows])
         folds = make_folds(X, self.features_, table, texts, CALIBRATION_YEARS, end)
         residuals, doubts = [], []
         for fold in folds:
@@ -237,12 +242,34 @@ class RatingModel(RegressorMixin, BaseEstimator):
             np.clip(high, MIN_RATING, MAX_RATING),
         )
 
+    def explain(self, movie: RawMovie) -> tuple[float, list[Reason]]:
+        """Return the average rating and what each raw field adds to it; together they are the prediction.
+
+        The prediction meant is the one before it is clipped to 0 to 10.
+        """
+        check_is_fitted(self, "interval_")
+        table, sources = self.features_.transform([movie]), self.features_.sources()
+        words = list(sources).index("overview_words")
+        shares = (1 - self.linear_share) * tree_contributions(self.trees_, table)
+        shares += self.linear_share * self.linear_.contributions(table, [written(movie)], words)
+        return float(shares[0, -1]), gather(shares[0, :-1], sources, movie, self.features_.pasts(movie))
+
+    def similar(self, movie: RawMovie, count: int = 5) -> list[Neighbour]:
+        """Return the known movies most like this one, with their ratings."""
+        check_is_fitted(self, "interval_")
+        standard = self.linear_.standardised(self.features_.transform([movie]))[0, self._alike()]
+        return self.neighbours_.find(standard, movie, count)
+
     def learner(self) -> Any:
         """Return the learner of the family, not fitted yet."""
         if self.family not in FAMILIES:
             raise ValueError(f"family {self.family!r} is unknown: one of {', '.join(FAMILIES)}")
         family = FAMILIES[self.family]
         return family.build(self.seed, **(self.params or family.default))
+
+    def _alike(self) -> list[int]:
+        """Return the columns by which people call two movies alike."""
+        return [n for n, name in enumerate(self.features_.columns_) if name.startswith(ALIKE)]
 
     def _blend(self, trees: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[np.float64]:
         return (1 - self.linear_share) * trees + self.linear_share * linear

@@ -71,8 +71,8 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
     histories : whether to use what people, companies and collections did before. A block that can be switched off.
 
     `fit` takes a frame with the columns of `models.movie.FIELDS`; `transform` takes raw movies (a frame with the
-    columns of `models.movie.INPUTS`, or dicts) and returns a float array of shape (n_movies, n_features). Neither edits its
-    input. Vote counts decide how much a rating is believed; they are no features.
+    columns of `models.movie.INPUTS`, or dicts) and returns a float array of shape (n_movies, n_features). Neither
+    edits its input. Vote counts decide how much a rating is believed; they are no features.
     """
 
     def __init__(self, histories: bool = True) -> None:
@@ -120,6 +120,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
                 "days": days[at],
                 "scores": scores[at],
                 "weights": weights[at],
+                "ratings": ratings[at],
             }
         # A name means the one who made most movies under it. Packed, because a registered model holds them all.
         self.names_ = {kind: _pack_names(counts) for kind, counts in known.items()}
@@ -184,18 +185,29 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
 
     def _history_row(self, movie: RawMovie, day: int, until: int, tables: dict[str, Any]) -> list[float]:
         row = []
-        for role, (field, most) in ROLES.items():
-            names, history = tables["names"][_kind(field)], tables[role]
-            found = [
-                history.before(key, until) if (key := entity_id(e) or names.get(entity_name(e).casefold())) else None
-                for e in entities(movie, field)[:most]
-            ]
-            row += _role_row(found, day, BILLING_DISCOUNT if role == "cast" else 0.0)
-        names = tables["names"][COLLECTION]
-        keys = [entity_id(e) or names.get(entity_name(e).casefold()) for e in entities(movie, COLLECTION)]
-        past = tables["collection"].before(keys[0], until) if keys and keys[0] else None
+        for role in ROLES:
+            row += _role_row(self._pasts(movie, role, until, tables), day, BILLING_DISCOUNT if role == "cast" else 0.0)
+        past = next(iter(self._pasts(movie, "collection", until, tables)), None)
         # A first movie's collection exists because of a sequel that is yet to come: it is none.
         return row + (_collection_row(past, day) if past else NO_COLLECTION)
+
+    def _pasts(self, movie: RawMovie, role: str, until: int, tables: dict[str, Any]) -> list[Past | None]:
+        """Return what each of those in a role had done before a day, None for a debut."""
+        field, most = ROLES.get(role, (COLLECTION, 1))
+        names, history = tables["names"][_kind(field)], tables[role]
+        return [
+            history.before(key, until) if (key := entity_id(e) or names.get(entity_name(e).casefold())) else None
+            for e in entities(movie, field)[:most]
+        ]
+
+    def pasts(self, movie: RawMovie) -> dict[str, list[Past | None]]:
+        """Return, by raw field, what each of those who made a movie had done before its release."""
+        if not self.histories:
+            return {}
+        tables = self._tables or self._load()
+        day = ordinal(movie.get("release_date")) or self.today_
+        roles = {role: field for role, (field, _) in ROLES.items()} | {"collection": COLLECTION}
+        return {field: self._pasts(movie, role, day, tables) for role, field in roles.items()}
 
     def _load(self) -> dict[str, Any]:
         """Fold the learned arrays into look-up tables; they are no part of the stored model."""
@@ -207,7 +219,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
             tables["names"][kind] = dict(pairs)
         for role, events in self.events_.items() if self.histories else ():
             keys = events["keys"].split(SEPARATOR) if events["keys"] else []
-            columns = (events[name].tolist() for name in ("days", "scores", "weights"))
+            columns = (events[name].tolist() for name in ("days", "scores", "weights", "ratings"))
             tables[role] = History(zip(keys, *columns, strict=True))
         self._tables = tables
         return tables

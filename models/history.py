@@ -24,6 +24,12 @@ class Past(NamedTuple):
     best: float
     last: float
     last_day: int
+    ratings: float  # sum of the movies' own ratings
+
+    @property
+    def mean_rating(self) -> float:
+        """The plain mean of its movies' ratings."""
+        return self.ratings / self.movies
 
     def mean(self, shrinkage: float) -> float:
         """Return the mean score, shrunken as if there were `shrinkage` more movies that were as expected."""
@@ -33,21 +39,22 @@ class Past(NamedTuple):
 class History:
     """Dated scores by key, cumulated so that any day's past is one binary search."""
 
-    def __init__(self, events: Iterable[tuple[Hashable, int, float, float]]) -> None:
-        """Take (key, day, score, weight) in any order. A key's movies of one day stand in the order of their scores."""
-        by_key: dict[Hashable, list[tuple[int, float, float]]] = {}
-        for key, day, score, weight in events:
-            by_key.setdefault(key, []).append((day, score, weight))
+    def __init__(self, events: Iterable[tuple[Hashable, int, float, float, float]]) -> None:
+        """Take (key, day, score, weight, rating) in any order; a key's movies of one day stand by their scores."""
+        by_key: dict[Hashable, list[tuple[int, float, float, float]]] = {}
+        for key, *event in events:
+            by_key.setdefault(key, []).append(tuple(event))  # type: ignore[arg-type]
         self._table: dict[Hashable, tuple[list[int], list[Past]]] = {}
         for key, dated in by_key.items():
             dated.sort()
-            pasts, total, mass, best = [], 0.0, 0.0, -np.inf
-            for movies, (day, score, weight) in enumerate(dated, start=1):
+            pasts, total, mass, best, ratings = [], 0.0, 0.0, -np.inf, 0.0
+            for movies, (day, score, weight, rating) in enumerate(dated, start=1):
                 total += weight * score
                 mass += weight
+                ratings += rating
                 best = max(best, score)
-                pasts.append(Past(movies, mass, total, best, score, day))
-            self._table[key] = ([day for day, _, _ in dated], pasts)
+                pasts.append(Past(movies, mass, total, best, score, day, ratings))
+            self._table[key] = ([event[0] for event in dated], pasts)
 
     def before(self, key: Hashable, day: int) -> Past | None:
         """Return what `key` had done strictly before `day`, or None for a debut."""

@@ -62,13 +62,38 @@ class LinearText(BaseEstimator):
         except ValueError:  # no word is frequent enough, as in a source without texts
             self.words_ = None
         self.ridge_ = Ridge(alpha=self.alpha, solver="sparse_cg", tol=1e-4, random_state=0)
-        self.ridge_.fit(self._design(X, texts), y, sample_weight=weights)
+        design = self._design(X, texts)
+        self.ridge_.fit(design, y, sample_weight=weights)
+        self.center_ = np.asarray(design.mean(axis=0)).ravel()  # the average movie
         return self
 
     def predict(self, X: NDArray[np.float64], texts: Sequence[str]) -> NDArray[np.float64]:
         """Return n ratings."""
         ratings: NDArray[np.float64] = np.asarray(self.ridge_.predict(self._design(X, texts)), dtype=float)
         return ratings
+
+    def standardised(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the features (n, f) in standard deviations from the mean, 0 where missing."""
+        width = len(self.names_)
+        Z = np.clip(np.nan_to_num((self._expand(X) - self.mean_) / self.scale_), -CLIP, CLIP)[:, :width]
+        standard: NDArray[np.float64] = Z
+        return standard
+
+    def contributions(self, X: NDArray[np.float64], texts: Sequence[str], words: int) -> NDArray[np.float64]:
+        """Return contributions (n, n_features + 1) against the average movie, the last one the base.
+
+        Those of all words together are counted to the feature in column `words`.
+        """
+        design = self._design(X, texts)
+        shares = (design.toarray() - self.center_) * self.ridge_.coef_
+        width = len(self.names_)
+        gathered = np.zeros((len(X), width + 1))
+        gathered[:, :width] = shares[:, :width] + shares[:, width : 2 * width]
+        for column, name in enumerate(name for name, pairs in HINGES.items() for _ in pairs):
+            gathered[:, self.names_.index(name)] += shares[:, 2 * width + column]
+        gathered[:, words] += shares[:, 2 * width + sum(map(len, HINGES.values())) :].sum(axis=1)
+        gathered[:, -1] = self.ridge_.intercept_ + self.center_ @ self.ridge_.coef_
+        return gathered
 
     def _expand(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         columns = {name: X[:, n] for n, name in enumerate(self.names_)}

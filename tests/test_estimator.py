@@ -10,6 +10,7 @@ from skops import io as skops_io
 from models.estimator import FAMILIES, TRUSTED_TYPES, RatingModel, learnable
 from models.evaluation import baselines, metrics, split_by_release
 from models.facts import iterate
+from models.movie import INPUTS
 from sample.generator import NOISE
 
 
@@ -95,3 +96,39 @@ def test_few_votes_and_long_ago_weigh_little(rated: pd.DataFrame) -> None:
 def test_an_unknown_family_is_refused_by_name(rated: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="'forest' is unknown"):
         RatingModel("forest").fit(rated)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reasons_add_up_to_the_prediction(family: str, split: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    model = RatingModel(family, {"n_estimators": 30}).fit(split[0])
+    for movie in [*iterate(split[1].head(25)), {"title": "Only a title"}]:
+        base, reasons = model.explain(movie)
+        assert base + sum(reason.points for reason in reasons) == pytest.approx(model.predict([movie])[0], abs=1e-6)
+        assert {reason.field for reason in reasons} <= {*INPUTS, "expected"}
+        weights = [abs(reason.points) for reason in reasons]
+        assert weights == sorted(weights, reverse=True)
+
+
+def test_reasons_say_what_was_known(model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    movie = next(iterate(split[1]))
+    words = {reason.field: reason.words for reason in model.explain(movie)[1]}
+    name = movie["directors"][0]["name"]
+    earlier = split[0][[any(d["name"] == name for d in directors) for directors in split[0]["directors"]]]
+    assert f"{name}: mean of {len(earlier)} earlier movies {earlier['vote_average'].mean():.1f}" in words["directors"]
+    unknown = {reason.field: reason.words for reason in model.explain({"title": "x", "directors": ["New"]})[1]}
+    assert unknown["directors"] == "directors New: no earlier movie known"
+    assert unknown["runtime"] == "runtime unknown"
+
+
+def test_the_nearest_known_movies_resemble_it(model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    movie = next(m for m in iterate(split[1]) if m["original_language"] == "ko")
+    near = model.similar(movie)
+    assert len(near) == 5
+    assert [n.likeness for n in near] == sorted((n.likeness for n in near), reverse=True)
+    train = split[0]
+    for neighbour in near:
+        same = train[(train["title"] == neighbour.title) & (train["release_date"].dt.year == neighbour.year)]
+        assert neighbour.rating in set(same["vote_average"])
+    keys = train["title"] + train["release_date"].dt.year.astype(str)
+    languages = [set(train[keys == f"{n.title}{n.year}"]["original_language"]) for n in near]
+    assert sum("ko" in spoken for spoken in languages) >= 4

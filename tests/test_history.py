@@ -6,17 +6,19 @@ from models.history import History, Level, Past
 
 
 def test_a_past_counts_only_what_is_strictly_earlier() -> None:
-    history = History([("a", 10, 1.0, 1.0), ("a", 20, 3.0, 0.5), ("a", 30, -2.0, 1.0), ("b", 10, 5.0, 1.0)])
+    history = History(
+        [("a", 10, 1.0, 1.0, 7.0), ("a", 20, 3.0, 0.5, 9.0), ("a", 30, -2.0, 1.0, 4.0), ("b", 10, 5.0, 1.0, 9.0)]
+    )
     assert history.before("a", 10) is None
-    assert history.before("a", 11) == Past(1, 1.0, 1.0, 1.0, 1.0, 10)
-    assert history.before("a", 30) == Past(2, 1.5, 2.5, 3.0, 3.0, 20)
-    assert history.before("a", 99) == Past(3, 2.5, 0.5, 3.0, -2.0, 30)
+    assert history.before("a", 11) == Past(1, 1.0, 1.0, 1.0, 1.0, 10, 7.0)
+    assert history.before("a", 30) == Past(2, 1.5, 2.5, 3.0, 3.0, 20, 16.0)
+    assert history.before("a", 99) == Past(3, 2.5, 0.5, 3.0, -2.0, 30, 20.0)
     assert history.before("nobody", 99) is None
     assert len(history) == 2
 
 
 def test_the_order_of_events_does_not_matter() -> None:
-    events = [("a", 20, 3.0, 1.0), ("a", 10, 1.0, 1.0), ("a", 20, -1.0, 1.0)]
+    events = [("a", 20, 3.0, 1.0, 9.0), ("a", 10, 1.0, 1.0, 7.0), ("a", 20, -1.0, 1.0, 5.0)]
     assert History(events).before("a", 21) == History(reversed(events)).before("a", 21)
 
 
@@ -31,5 +33,5 @@ def test_the_level_is_the_mean_of_the_five_years_before() -> None:
 
 
 def test_a_short_history_is_believed_less() -> None:
-    assert Past(1, 1.0, 2.0, 2.0, 2.0, 10).mean(shrinkage=3.0) == 0.5
-    assert Past(9, 9.0, 18.0, 2.0, 2.0, 10).mean(shrinkage=3.0) == 1.5
+    assert Past(1, 1.0, 2.0, 2.0, 2.0, 10, 8.0).mean(shrinkage=3.0) == 0.5
+    assert Past(9, 9.0, 18.0, 2.0, 2.0, 10, 63.0).mean(shrinkage=3.0) == 1.5
