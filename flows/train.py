@@ -14,7 +14,7 @@ from models.evaluation import split_by_release
 from settings import get_settings
 from tasks.catalogue import fingerprint
 from tasks.command_line import run_from_shell
-from tasks.registry import CHALLENGER, code_hash, commit, find_trained, register, run_metrics, set_alias
+from tasks.registry import CHALLENGER, code_hash, commit, find_trained, lock_hash, register, run_metrics, set_alias
 from tasks.source import RatingsName, source_to_learn_from
 from tasks.tmdb import now
 from tasks.training import fit, judge, load_movies, show_comparison
@@ -53,7 +53,7 @@ def train_model(
         shipped = fit(movies, best.family, best.params, best.linear_share, seed, "on everything")
         facts = {"as_of": str(end.date()), "judged_until": judged.learned_until_, "family": best.family}
         facts |= {"synthetic": str(source == "sample").lower(), "commit": commit(), "movies": str(len(movies))}
-        facts |= {"trained_at": now().isoformat()}
+        facts |= {"trained_at": now().isoformat(), "lock": lock_hash()}
         params = {
             "family": best.family,
             **best.params,

@@ -102,3 +102,54 @@ def paired_bootstrap(
 
 def _days(movies: pd.DataFrame) -> NDArray[np.int64]:
     return np.array([d.toordinal() for d in movies["release_date"]], dtype=np.int64)
+
+
+def bootstrap_interval(
+    actual: ArrayLike, predicted: ArrayLike, rounds: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Return the 95 % bootstrap interval of rmse, mae and r2: how far chance moves them on so many movies."""
+    y, p = np.asarray(actual, dtype=float), np.asarray(predicted, dtype=float)
+    rows = np.random.default_rng(seed).integers(0, len(y), size=(rounds, len(y)))
+    error, drawn = (y - p)[rows], y[rows]
+    squared = (error**2).mean(axis=1)
+    spread = np.maximum(drawn.var(axis=1), 1e-12)
+    drawn_metrics = {"rmse": np.sqrt(squared), "mae": np.abs(error).mean(axis=1), "r2": 1 - squared / spread}
+    return {
+        name: (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
+        for name, values in drawn_metrics.items()
+    }
+
+
+def slices(movies: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Return parts of a hold-out by what matters to those who ask: name and which of the n movies belong."""
+    genres = movies["genres"].explode().value_counts()
+    parts = {f"genre {genre}": movies["genres"].map(lambda g, genre=genre: genre in g) for genre in genres.index[:10]}
+    english = movies["original_language"] == "en"
+    parts |= {"in English": english, "in other languages": ~english}
+    parts |= {"budget known": movies["budget"].notna(), "budget unknown": movies["budget"].isna()}
+    parts |= {
+        f"year {year}": movies["release_date"].dt.year == year for year in movies["release_date"].dt.year.unique()
+    }
+    return {name: part.to_numpy(dtype=bool) for name, part in parts.items()}
+
+
+def judge_slices(
+    movies: pd.DataFrame,
+    predicted: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    debuts: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """Return for each slice of a hold-out: movies, rmse, bias (predicted minus actual), share inside intervals."""
+    parts = slices(movies) | {"director's debut": debuts, "director known": ~debuts}
+    actual = movies["vote_average"].to_numpy(dtype=float)
+    return [
+        {
+            "slice": name,
+            "movies": int(part.sum()),
+            "rmse": float(np.sqrt(((actual - predicted)[part] ** 2).mean())),
+            "bias": float((predicted - actual)[part].mean()),
+            "coverage_90": float(inside[part].mean()),
+        }
+        for name, part in parts.items()
+        if part.any()
+    ]

@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import subprocess
+import tempfile
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -24,6 +25,8 @@ from prefect import task
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.movie import INPUTS
 from settings import PROJECT, get_settings
+from tasks.report import model_card, plots, save
+from tasks.training import by_slice, comparison
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
@@ -69,19 +72,24 @@ def inputs(movies: pd.DataFrame) -> pd.DataFrame:
 def register(
     shipped: RatingModel,
     judged: RatingModel,
-    example: pd.DataFrame,
+    holdout: pd.DataFrame,
     params: dict[str, Any],
     metrics: dict[str, float],
     tags: dict[str, str],
     trials: list[dict[str, Any]],
 ) -> Version:
-    """Log a training run with both fits and return the new version, which becomes challenger."""
+    """Log a training run with both fits and return the new version, which becomes challenger.
+
+    The run holds its trials as nested runs, the hold-out as its data set, the slices, the plots and the model card.
+    """
     mlflow_client = client()
     import mlflow
 
     name = get_settings().model_name
     mlflow.set_experiment(experiment_id=_experiment(mlflow_client))
-    raw = inputs(example)
+    raw = inputs(holdout)
+    parts = by_slice(judged, holdout)
+    card = model_card(tags, params, comparison(metrics, params["family"]), metrics, parts)
     signature = mlflow.models.infer_signature(raw, shipped.predict(raw))
     with mlflow.start_run(run_name=f"{params['family']} as of {tags['as_of']}") as run, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -89,6 +97,14 @@ def register(
         mlflow.log_metrics(metrics)
         mlflow.set_tags(tags)
         mlflow.log_table(pd.DataFrame(trials), "trials.json")
+        mlflow.log_table(pd.DataFrame(parts), "slices.json")
+        mlflow.log_text(card, "model_card.md")
+        facts = raw.drop(columns=[name for name in raw if raw[name].map(type).isin((list, dict)).any()])
+        mlflow.log_input(mlflow.data.from_pandas(facts, name=f"{tags['source']}-{tags['data']}"), context="hold-out")
+        with tempfile.TemporaryDirectory() as folder:
+            save(plots(judged, holdout, trials), Path(folder))
+            mlflow.log_artifacts(folder, "plots")
+        _log_trials(mlflow_client, run.info, trials)
         logged = {
             fit: mlflow.sklearn.log_model(
                 model,
@@ -116,6 +132,19 @@ def register(
     version = find(str(created.version))
     set_alias(CHALLENGER, version)
     return version
+
+
+def _log_trials(mlflow_client: Any, parent: Any, trials: list[dict[str, Any]]) -> None:
+    """Log each trial as a nested run, in one request a run."""
+    from mlflow.entities import Metric, Param
+
+    for trial in trials:
+        tags = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial {trial['number']}"}
+        nested = mlflow_client.create_run(parent.experiment_id, tags=tags)
+        params = [Param(name, str(value)) for name, value in trial.items() if name not in ("number", "rmse")]
+        stamp = nested.info.start_time
+        mlflow_client.log_batch(nested.info.run_id, [Metric("tuning_rmse", trial["rmse"], stamp, 0)], params)
+        mlflow_client.set_terminated(nested.info.run_id)
 
 
 def find(number_or_alias: str) -> Version:
@@ -209,6 +238,11 @@ def code_hash() -> str:
     for path in [*sorted((PROJECT / "models").glob("*.py")), PROJECT / "tasks/tuning.py", PROJECT / "requirements.txt"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def lock_hash() -> str:
+    """Return a digest of the locked libraries."""
+    return hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()[:12]
 
 
 def commit() -> str:

@@ -13,7 +13,7 @@ from prefect.artifacts import create_table_artifact
 
 from models.contract import Violation, check_batch, check_size
 from models.estimator import RatingModel
-from models.evaluation import baselines, metrics, skill
+from models.evaluation import baselines, bootstrap_interval, judge_slices, metrics, skill
 from models.movie import INPUTS
 from settings import get_settings
 from tasks.catalogue import list_partitions, newest, read_batches, read_catalogue
@@ -125,10 +125,21 @@ def judge(model: RatingModel, train: pd.DataFrame, holdout: pd.DataFrame) -> dic
         _, low, high = model.predict_interval(holdout, level)
         figures[f"holdout_coverage_{level:.0%}".rstrip("%")] = float(np.mean((actual >= low) & (actual <= high)))
         figures[f"holdout_width_{level:.0%}".rstrip("%")] = float(np.mean(high - low))
+    for name, (low_end, high_end) in bootstrap_interval(actual, predicted).items():
+        figures |= {f"holdout_{name}_low": low_end, f"holdout_{name}_high": high_end}
     for name, predictions in rival.items():
         figures |= {f"{slug(name)}_{kind}": value for kind, value in metrics(actual, predictions).items()}
         figures[f"{slug(name)}_skill"] = skill(actual, predictions, rival[TRAILING])
     return figures
+
+
+def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how a model does on the parts of its hold-out."""
+    predicted, low, high = model.predict_interval(holdout)
+    actual = holdout["vote_average"].to_numpy(dtype=float)
+    features = model.features_
+    debuts = features.transform(holdout)[:, features.columns_.index("director_count")] == 0
+    return judge_slices(holdout, predicted, (actual >= low) & (actual <= high), debuts)
 
 
 def comparison(figures: dict[str, float], model: str) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ def test_the_new_version_is_challenger_with_all_that_is_known_of_it(world: World
     }
     figures = registry.run_metrics(version)
     assert figures["holdout_rmse"] < figures["genre_mean_rmse"] < figures["training_mean_rmse"]
+    assert figures["holdout_rmse_low"] < figures["holdout_rmse"] < figures["holdout_rmse_high"]
     assert {"holdout_coverage_90", "holdout_width_90", "holdout_skill", "tuning_rmse"} <= set(figures)
 
 
