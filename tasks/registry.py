@@ -100,7 +100,9 @@ def register(
         mlflow.log_table(pd.DataFrame(parts), "slices.json")
         mlflow.log_text(card, "model_card.md")
         facts = raw.drop(columns=[name for name in raw if raw[name].map(type).isin((list, dict)).any()])
-        mlflow.log_input(mlflow.data.from_pandas(facts, name=f"{tags['source']}-{tags['data']}"), context="hold-out")
+        mlflow.log_input(
+            mlflow.data.pandas_dataset.from_pandas(facts, name=f"{tags['source']}-{tags['data']}"), context="hold-out"
+        )
         with tempfile.TemporaryDirectory() as folder:
             save(plots(judged, holdout, trials), Path(folder))
             mlflow.log_artifacts(folder, "plots")

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from models.estimator import RatingModel
 from models.evaluation import MIN_VOTES
+from models.facts import iterate
 from models.reasons import EXPECTED
 
 LEVELS = np.linspace(0.1, 0.95, 18)
@@ -59,7 +60,7 @@ def plots(model: RatingModel, holdout: pd.DataFrame, trials: list[dict[str, Any]
 
 def importance(model: RatingModel, movies: pd.DataFrame, most: int = 200) -> pd.Series:
     """Return the mean absolute contribution of each raw field over some movies, in rating points, largest first."""
-    rows = movies.head(most).to_dict("records")
+    rows = list(iterate(movies.head(most)))
     shares = pd.DataFrame([{reason.field: reason.points for reason in model.explain(row)[1]} for row in rows])
     return shares.abs().mean().sort_values(ascending=False).rename({EXPECTED: "all plain facts together"})
 
@@ -78,8 +79,8 @@ def model_card(
             f"# Movie rating before the premiere, as of {tags['as_of']}",
             "",
             synthetic if tags["synthetic"] == "true" else "",
-            "**What it predicts**: the mean vote that a movie will get from TMDB's users (or IMDb's, by source), 0 to 10, "
-            "from facts known before its release, with an interval that should hold it in 90 % of cases.",
+            "**What it predicts**: the mean vote that a movie will get from TMDB's users (or IMDb's, by source), "
+            "0 to 10, from facts known before its release, with an interval that should hold it in 90 % of cases.",
             "",
             f"**Learned from**: {tags['movies']} movies of {tags['source']}, fingerprint `{tags['data']}`; code "
             f"`{tags['code']}`, commit `{tags['commit']}`, seed {tags['seed']}.",
@@ -88,7 +89,8 @@ def model_card(
             "own on the twelve months after; `model`, which ships, learned from everything.",
             "",
             f"**Judged on** {figures['holdout_movies']:.0f} movies with {MIN_VOTES} votes or more. RMSE "
-            f"{figures['holdout_rmse']:.3f} (95 %: {figures['holdout_rmse_low']:.3f} to {figures['holdout_rmse_high']:.3f}); "
+            f"{figures['holdout_rmse']:.3f} (95 %: {figures['holdout_rmse_low']:.3f} to "
+            f"{figures['holdout_rmse_high']:.3f}); "
             f"90 % intervals held {figures['holdout_coverage_90']:.1%}, {figures['holdout_width_90']:.2f} wide.",
             "",
             _markdown(table),
@@ -100,9 +102,9 @@ def model_card(
             _markdown([{"parameter": name, "value": value} for name, value in params.items()]),
             "## Limits",
             "",
-            "It has seen movies that people voted on; of obscure ones it knows little. A rating is the mean of those who "
-            "chose to vote, not a measure of worth. It knows nothing of campaigns, reviews or the year's mood. Budgets are "
-            "unknown for two movies of three. Directors and actors without earlier movies are taken as average.",
+            "It has seen movies that people voted on; of obscure ones it knows little. A rating is the mean of those "
+            "who chose to vote, not a measure of worth. It knows nothing of campaigns, reviews or the year's mood. Budgets "
+            "are unknown for two movies of three. Directors and actors without earlier movies are taken as average.",
         ]
     )
 
