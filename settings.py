@@ -31,7 +31,9 @@ class Settings(BaseSettings):
         SecretStr(f"sqlite:///{PROJECT}/warehouse.db"), description="database that mirrors the catalogue"
     )
     mlflow_tracking_uri: str = Field(f"sqlite:///{PROJECT}/mlflow.db", description="MLflow server or database")
-    optuna_storage: str = Field(f"sqlite:///{PROJECT}/optuna.db", description="database of the tuning studies")
+    optuna_storage: SecretStr = Field(
+        SecretStr(f"sqlite:///{PROJECT}/optuna.db"), description="database of the tuning studies"
+    )
     model_name: str = Field("movie-rating", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="name in the registry")
     bentoml_home: Path = Field(PROJECT / "bentos", description="BentoML's store of models and bentos")
     service_port: int = Field(3000, ge=1, le=65535, description="port of `make serve`, on loopback")

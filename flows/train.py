@@ -10,20 +10,23 @@ from datetime import date
 import pandas as pd
 from prefect import flow, get_run_logger, runtime
 
-from models.evaluation import split_by_release
 from settings import get_settings
 from tasks.catalogue import fingerprint
 from tasks.command_line import run_from_shell
-from tasks.registry import CHALLENGER, code_hash, commit, find_trained, lock_hash, register, run_metrics, set_alias
+from tasks.registry import CHALLENGER, commit, find_trained, lock_hash, register, run_metrics, set_alias
 from tasks.source import RatingsName, source_to_learn_from
 from tasks.tmdb import now
-from tasks.training import fit, judge, load_movies, show_comparison
+from tasks.training import code_hash, fit, judge, load_movies, show_comparison, split, study_name
 from tasks.tuning import tune
 
 
 @flow(name="train-model")
 def train_model(
-    trials: int = 30, as_of: date | None = None, source: RatingsName | None = None, seed: int = 0
+    trials: int = 30,
+    as_of: date | None = None,
+    source: RatingsName | None = None,
+    seed: int = 0,
+    minutes: float = 60.0,
 ) -> dict[str, str | int | float]:
     """Train on movies released before a day and register the best recipe as challenger.
 
@@ -31,6 +34,7 @@ def train_model(
     as_of: the world as known that day: nothing released on it or later is learned from; default: the scheduled date.
     source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
     seed: of the search and of the learners.
+    minutes: after so many no further trial is begun.
     """
     settings, log = get_settings(), get_run_logger()
     source = source or source_to_learn_from(settings)
@@ -43,15 +47,18 @@ def train_model(
         log.info("%s was trained on the same data with the same code: nothing to do", version.label)
         set_alias(CHALLENGER, version)
     else:
-        end = newest + pd.Timedelta(days=1)
-        train, holdout = split_by_release(movies, end)
+        train, holdout = split(movies)
         log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))
-        study = f"{settings.model_name}-{data}-{tags['code']}-{seed}"
-        best = tune(train, trials, seed, study, settings.optuna_storage)
+        storage = settings.optuna_storage.get_secret_value()
+        best = tune(train, trials, seed, study_name(movies, seed), storage, minutes)
         judged = fit(train, best.family, best.params, best.linear_share, seed, "before the hold-out")
         figures = judge(judged, train, holdout)
         shipped = fit(movies, best.family, best.params, best.linear_share, seed, "on everything")
-        facts = {"as_of": str(end.date()), "judged_until": judged.learned_until_, "family": best.family}
+        facts = {
+            "as_of": str((newest + pd.Timedelta(days=1)).date()),
+            "judged_until": judged.learned_until_,
+            "family": best.family,
+        }
         facts |= {"synthetic": str(source == "sample").lower(), "commit": commit(), "movies": str(len(movies))}
         facts |= {"trained_at": now().isoformat(), "lock": lock_hash()}
         params = {

@@ -234,14 +234,6 @@ def content_hash(folder: Path) -> str:
     return hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
 
 
-def code_hash() -> str:
-    """Return a digest of all that makes a model: the code, the search and the locked libraries."""
-    digest = hashlib.sha256()
-    for path in [*sorted((PROJECT / "models").glob("*.py")), PROJECT / "tasks/tuning.py", PROJECT / "requirements.txt"]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def lock_hash() -> str:
     """Return a digest of the locked libraries."""
     return hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()[:12]

@@ -103,8 +103,8 @@ def model_card(
             "## Limits",
             "",
             "It has seen movies that people voted on; of obscure ones it knows little. A rating is the mean of those "
-            "who chose to vote, not a measure of worth. It knows nothing of campaigns, reviews or the year's mood. Budgets "
-            "are unknown for two movies of three. Directors and actors without earlier movies are taken as average.",
+            "who chose to vote, not a measure of worth. It knows nothing of campaigns, reviews or the year's mood. "
+            "Budgets are unknown for two movies of three. Who has no earlier movie is taken as average.",
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import date
 from typing import Any
@@ -13,10 +14,10 @@ from prefect.artifacts import create_table_artifact
 
 from models.contract import Violation, check_batch, check_size
 from models.estimator import RatingModel
-from models.evaluation import baselines, bootstrap_interval, judge_slices, metrics, skill
+from models.evaluation import baselines, bootstrap_interval, judge_slices, metrics, skill, split_by_release
 from models.movie import INPUTS
-from settings import get_settings
-from tasks.catalogue import list_partitions, newest, read_batches, read_catalogue
+from settings import PROJECT, get_settings
+from tasks.catalogue import fingerprint, list_partitions, newest, read_batches, read_catalogue
 from tasks.collecting import worth_another_try
 from tasks.store import Store, open_store
 
@@ -102,6 +103,24 @@ def _last_rows(store: Store, source: str) -> int | None:
         return int(json.loads(store.read(accepted_key(source)))["rows"])
     except FileNotFoundError:
         return None
+
+
+def split(movies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split what is known into movies to learn from and the hold-out, the newest twelve months of them."""
+    return split_by_release(movies, movies["release_date"].max() + pd.Timedelta(days=1))
+
+
+def study_name(movies: pd.DataFrame, seed: int) -> str:
+    """Name the study of these movies and this code: the same question has the same name."""
+    return f"{get_settings().model_name}-{fingerprint(movies)}-{code_hash()}-{seed}"
+
+
+def code_hash() -> str:
+    """Return a digest of all that makes a model: the code, the search and the locked libraries."""
+    digest = hashlib.sha256()
+    for path in [*sorted((PROJECT / "models").glob("*.py")), PROJECT / "tasks/tuning.py", PROJECT / "requirements.txt"]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @task(name="fit", task_run_name="fit {what} on {family}")

@@ -2,13 +2,16 @@
 
 One study over all families: the parameters of each are sampled together (`group`), because sampling them independently
 is measurably worse. The study lives in a database and is named after the data and the code, so the same question asked
-again goes on where it stopped. Trials are asked for in pairs, run side by side and told in order: the same seed gives
-the same study.
+again goes on where it stopped, and several workers can answer it together: each asks for the next trials, and a trial
+whose worker died is given up after `GRACE` seconds. One worker alone tries pairs side by side and tells them in order:
+the same seed gives the same study.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
 
 from models.estimator import FAMILIES, RatingModel, make_folds
@@ -27,6 +31,8 @@ from models.features import MovieFeatures
 TUNING_YEARS = 4
 SIDE_BY_SIDE = 2
 DEFAULT_SHARE = 0.5
+HEARTBEAT, GRACE = 10, 60  # seconds
+ANSWERED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -40,56 +46,63 @@ class Tuned:
     trials: list[dict[str, Any]]
 
 
-@task(name="tune", task_run_name="tune {trials} trials")
-def tune(movies: pd.DataFrame, trials: int, seed: int, study_name: str, storage: str) -> Tuned:
+@task(name="tune", task_run_name="tune {trials} trials", tags=["tuning"])
+def tune(movies: pd.DataFrame, trials: int, seed: int, study_name: str, storage: str, minutes: float) -> Tuned:
     """Return the best of `trials` recipes on `movies`, of which each year is predicted from those before it."""
     log = get_run_logger()
-    return search(movies, trials, seed, study_name, storage, log.info)
+    return search(movies, trials, seed, study_name, storage, log.info, minutes)
 
 
 def search(
-    movies: pd.DataFrame, trials: int, seed: int, study_name: str, storage: str, say: Callable[..., None]
+    movies: pd.DataFrame,
+    trials: int,
+    seed: int,
+    study_name: str,
+    storage: str,
+    say: Callable[..., None],
+    minutes: float = float("inf"),
 ) -> Tuned:
-    """Do the work of `tune`; `say` takes a log message and its arguments."""
+    """Bring a study to so many trials, alone or beside other workers, within so many minutes, and return its best.
+
+    `say` takes a log message and its arguments. The minutes end the asking; what runs is finished, and at least one
+    trial is. Raises ValueError for less than one trial.
+    """
     if trials < 1:
         raise ValueError(f"trials is {trials}: at least 1 is needed to have a best one")
-    objective = _objective(movies, seed)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group` may change; the lock holds it
-        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-    study = optuna.create_study(
-        study_name=study_name, storage=storage, direction="minimize", load_if_exists=True, sampler=sampler
-    )
-    if not study.trials:
-        for family, spec in FAMILIES.items():
-            defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
-            study.enqueue_trial({"family": family, "linear_share": DEFAULT_SHARE} | defaults)
-    for dead in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.tell(dead.number, state=optuna.trial.TrialState.FAIL)  # left by a run that was killed
-    done = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
-    if done:
-        say("study %s goes on after %d trials", study_name, done)
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        while done < trials:
-            asked = [study.ask() for _ in range(min(SIDE_BY_SIDE, trials - done))]
+    study = _open_study(study_name, storage, seed)
+    deadline = time.monotonic() + minutes * 60
+    evaluate: Callable[..., float] | None = None
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, _Heart(study) as heart:
+        while True:
+            optuna.storages.fail_stale_trials(study)
+            done, running = _count(study, *ANSWERED), _count(study, TrialState.RUNNING)
+            if done >= trials or (done and time.monotonic() > deadline):
+                break
+            if done + running >= trials:  # others are at the last ones; should they die, theirs are tried again
+                time.sleep(1)
+                continue
+            if evaluate is None:
+                say("study %s: %d of %d trials are done", study_name, done, trials)
+                evaluate = _objective(movies, seed)
+            asked = [study.ask() for _ in range(min(SIDE_BY_SIDE, trials - done - running))]
+            asked = [trial for trial in asked if _is_needed(study, trial, trials)]
+            heart.beat_for(asked)
             recipes = [suggest(trial) for trial in asked]
-            errors = pool.map(lambda recipe: objective(*recipe), recipes)
-            for trial, (family, *_), error in zip(asked, recipes, errors, strict=True):
-                study.tell(trial, error)
-                done += 1
-                say("trial %d of %d: %s %.4f, best %.4f", done, trials, family, error, study.best_value)
-    asked_for = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])[:trials]
-    best = min(asked_for, key=lambda t: t.values[0])
+            tries = [pool.submit(evaluate, *recipe, trial) for recipe, trial in zip(recipes, asked, strict=True)]
+            for trial, (family, *_), attempt in zip(asked, recipes, tries, strict=True):
+                error = attempt.result()
+                pruned = trial.should_prune()
+                study.tell(trial, None if pruned else error, state=TrialState.PRUNED if pruned else None)
+                said = "given up at" if pruned else "RMSE"
+                say("trial %d of %d: %s %s %.4f", trial.number + 1, trials, family, said, error)
+    answered = [t for t in study.get_trials(deepcopy=False) if t.state in ANSWERED][:trials]
+    best = min((t for t in answered if t.state == TrialState.COMPLETE), key=lambda t: t.values[0])
+    say("best of %d trials: %s, walk-forward RMSE %.4f", len(answered), best.params["family"], best.values[0])
     family, params, linear_share = suggest(optuna.trial.FixedTrial(best.params))
-    return Tuned(
-        family,
-        params,
-        linear_share,
-        best.values[0],
-        [{"number": t.number, "rmse": t.value, **t.params} for t in asked_for],
-    )
+    history = [
+        {"number": t.number, "rmse": t.value, "pruned": t.state == TrialState.PRUNED, **t.params} for t in answered
+    ]
+    return Tuned(family, params, linear_share, best.values[0], history)
 
 
 def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:
@@ -98,19 +111,101 @@ def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:
     return family, FAMILIES[family].space(trial), trial.suggest_float("linear_share", 0.0, 0.8)
 
 
+def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
+    """Open a study, or begin it with the defaults of each family."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", message="Heartbeat of storage")
+    database = optuna.storages.RDBStorage(_with_driver(storage), heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+    study = optuna.create_study(
+        study_name=name,
+        storage=database,
+        direction="minimize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=1),
+    )
+    if not study.get_trials(deepcopy=False):
+        for family, spec in FAMILIES.items():
+            defaults = {f"{family}_{parameter}": value for parameter, value in spec.default.items()}
+            fixed = {"family": family, "linear_share": DEFAULT_SHARE} | defaults
+            study.enqueue_trial(fixed, skip_if_exists=True)
+    return study
+
+
+def _with_driver(storage: str) -> str:
+    """Name the PostgreSQL driver that is installed."""
+    for prefix in ("postgres://", "postgresql://"):
+        if storage.startswith(prefix):
+            return f"postgresql+psycopg://{storage.removeprefix(prefix)}"
+    return storage
+
+
+def _count(study: optuna.Study, *states: TrialState) -> int:
+    return len(study.get_trials(deepcopy=False, states=states))
+
+
+def _is_needed(study: optuna.Study, trial: Trial, trials: int) -> bool:
+    """Say whether a trial is among the `trials` that count; another worker may have asked at the same moment."""
+    alive = (*ANSWERED, TrialState.RUNNING)
+    before = sum(t.number < trial.number and t.state in alive for t in study.get_trials(deepcopy=False))
+    if before < trials:
+        return True
+    study.tell(trial, state=TrialState.FAIL)
+    return False
+
+
 def _objective(movies: pd.DataFrame, seed: int) -> Callable[..., float]:
-    """Return the walk-forward RMSE of a recipe. Features and the linear voice are computed once for all recipes."""
+    """Return the walk-forward RMSE of a recipe. Features and the linear voice are computed once for all recipes.
+
+    After each year the error so far is reported; a trial that does worse than most did is given up.
+    """
     features = MovieFeatures().fit(movies)
     texts = [written(movie) for movie in iterate(movies)]
     end = movies["release_date"].max() + pd.Timedelta(days=1)
     folds = make_folds(movies, features, features.transform(movies), texts, TUNING_YEARS, end)
-    actual = np.concatenate([fold.ratings for fold in folds])
-    linear = np.concatenate([fold.linear for fold in folds])
 
-    def objective(family: str, params: dict[str, Any], linear_share: float) -> float:
+    def evaluate(family: str, params: dict[str, Any], linear_share: float, trial: Trial) -> float:
         learner = RatingModel(family, params, seed=seed).learner()
-        trees = np.concatenate([fold.fit(learner).predict(fold.table) for fold in folds])
-        blend = (1 - linear_share) * trees + linear_share * linear
-        return float(np.sqrt(((actual - blend) ** 2).mean()))
+        squared: list[float] = []
+        for step, fold in enumerate(folds):
+            trees = fold.fit(learner).predict(fold.table)
+            blend = (1 - linear_share) * trees + linear_share * fold.linear
+            squared += ((fold.ratings - blend) ** 2).tolist()
+            trial.report(float(np.sqrt(np.mean(squared))), step)
+            if step < len(folds) - 1 and trial.should_prune():
+                break
+        return float(np.sqrt(np.mean(squared)))
 
-    return objective
+    return evaluate
+
+
+class _Heart:
+    """Tells the database that the trials of this worker are alive."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._storage: Any = study._storage
+        self._trials: list[Trial] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def beat_for(self, trials: list[Trial]) -> None:
+        """Beat for these from now on."""
+        for trial in trials:
+            self._storage.record_heartbeat(trial._trial_id)
+        self._trials = trials
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT):
+            for trial in self._trials:
+                self._storage.record_heartbeat(trial._trial_id)
+
+    def __enter__(self) -> _Heart:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()

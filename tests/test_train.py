@@ -92,7 +92,7 @@ def test_a_study_goes_on_where_it_stopped_and_repeats_itself(world: World, rated
     assert len(first.trials) == 8
     assert {t["family"] for t in first.trials[:3]} == {"xgboost", "lightgbm", "random_forest"}
     more = search(movies, 9, 7, "resumed", storage, say)
-    assert any("goes on after 8 trials" in line for line in said)
+    assert any("8 of 9 trials are done" in line for line in said)
     assert len(more.trials) == 9
     assert more.trials[:8] == first.trials
     fewer = search(movies, 2, 7, "resumed", storage, say)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,43 +13,6 @@ import sqlalchemy as sa
 from settings import get_settings
 from tasks.tmdb import now, record
 from tasks.warehouse import MOVIES, connect, remove, upsert
-
-
-def postgres_programs() -> Path | None:
-    """Return the folder of initdb and pg_ctl: on PATH, or where Debian puts them."""
-    found = shutil.which("initdb")
-    places = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "pg_ctl").exists()), None)
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's initdb is not here: apt-get install postgresql")
-    folder = Path("/tmp") / f"premiere-pg-{os.getpid()}"  # its user must reach it, which it may not below pytest's
-    folder.mkdir(mode=0o777)
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        folder.chmod(0o777)
-        as_user = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    def run(*command: str) -> None:
-        done = subprocess.run([*as_user, *command], cwd="/", capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    data = str(folder / "data")
-    run(str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "premiere", "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories= -c fsync=off"
-    run(str(programs / "pg_ctl"), "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
-    try:
-        yield f"postgresql://premiere@127.0.0.1:{port}/postgres"
-    finally:
-        run(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

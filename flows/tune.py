@@ -1,0 +1,44 @@
+"""Help to tune: a worker that brings the study of `train-model` forward, beside others, on a shared OPTUNA_STORAGE.
+
+python -m flows.tune --trials 60
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow, runtime
+
+from settings import get_settings
+from tasks.command_line import run_from_shell
+from tasks.source import RatingsName, source_to_learn_from
+from tasks.training import load_movies, split, study_name
+from tasks.tuning import tune
+
+
+@flow(name="tune-worker")
+def tune_worker(
+    trials: int = 60,
+    as_of: date | None = None,
+    source: RatingsName | None = None,
+    seed: int = 0,
+    minutes: float = 60.0,
+) -> dict[str, str | int | float]:
+    """Tune the study that `train-model` with the same parameters would; it then finds the trials done.
+
+    trials: how many recipes the study shall hold, those of all workers together.
+    as_of: the world as known that day; default: the scheduled date.
+    source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
+    seed: of the search and of the learners.
+    minutes: after so many no further trial is begun.
+    """
+    settings = get_settings()
+    source = source or source_to_learn_from(settings)
+    movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
+    train, _ = split(movies)
+    best = tune(train, trials, seed, study_name(movies, seed), settings.optuna_storage.get_secret_value(), minutes)
+    return {"family": best.family, "rmse": best.rmse, "trials": len(best.trials)}
+
+
+if __name__ == "__main__":
+    print(run_from_shell(tune_worker))
