@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import collection, features, imdb
+from benchmarks import collection, compare, features, imdb
 
-ALL = {"features": features.main, "collection": collection.main, "imdb": imdb.main}
+ALL = {
+    "features": features.main,
+    "scale": features.scale,
+    "compare": compare.main,
+    "collection": collection.main,
+    "imdb": imdb.main,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:

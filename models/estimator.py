@@ -242,6 +242,11 @@ class RatingModel(RegressorMixin, BaseEstimator):
             np.clip(high, MIN_RATING, MAX_RATING),
         )
 
+    def linear(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the n ratings that the linear voice alone would give: a baseline for the whole."""
+        texts = [written(movie) for movie in iterate(X)]
+        return self.linear_.predict(self.features_.transform(X), texts)
+
     def explain(self, movie: RawMovie) -> tuple[float, list[Reason]]:
         """Return the average rating and what each raw field adds to it; together they are the prediction.
 

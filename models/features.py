@@ -219,8 +219,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
             tables["names"][kind] = dict(pairs)
         for role, events in self.events_.items() if self.histories else ():
             keys = events["keys"].split(SEPARATOR) if events["keys"] else []
-            columns = (events[name].tolist() for name in ("days", "scores", "weights", "ratings"))
-            tables[role] = History(zip(keys, *columns, strict=True))
+            tables[role] = History(keys, *(events[name] for name in ("days", "scores", "weights", "ratings")))
         self._tables = tables
         return tables
 

@@ -7,12 +7,14 @@ prediction: a training row never sees itself, nor anything later. Days are `date
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 
 class Past(NamedTuple):
@@ -37,36 +39,58 @@ class Past(NamedTuple):
 
 
 class History:
-    """Dated scores by key, cumulated so that any day's past is one binary search."""
+    """Dated scores by key, cumulated so that any day's past is one binary search, in flat arrays: millions fit."""
 
-    def __init__(self, events: Iterable[tuple[Hashable, int, float, float, float]]) -> None:
-        """Take (key, day, score, weight, rating) in any order; a key's movies of one day stand by their scores."""
-        by_key: dict[Hashable, list[tuple[int, float, float, float]]] = {}
-        for key, *event in events:
-            by_key.setdefault(key, []).append(tuple(event))  # type: ignore[arg-type]
-        self._table: dict[Hashable, tuple[list[int], list[Past]]] = {}
-        for key, dated in by_key.items():
-            dated.sort()
-            pasts, total, mass, best, ratings = [], 0.0, 0.0, -np.inf, 0.0
-            for movies, (day, score, weight, rating) in enumerate(dated, start=1):
-                total += weight * score
-                mass += weight
-                ratings += rating
-                best = max(best, score)
-                pasts.append(Past(movies, mass, total, best, score, day, ratings))
-            self._table[key] = ([event[0] for event in dated], pasts)
+    def __init__(
+        self,
+        keys: Sequence[Hashable],
+        days: ArrayLike,
+        scores: ArrayLike,
+        weights: ArrayLike,
+        ratings: ArrayLike,
+    ) -> None:
+        """Take events in any order, as equally long columns; a key's movies of one day stand by their scores."""
+        self._index: dict[Hashable, int] = {}
+        codes = np.fromiter((self._index.setdefault(key, len(self._index)) for key in keys), dtype=np.int64)
+        columns = pd.DataFrame({"day": days, "score": scores, "weight": weights, "rating": ratings}, dtype=float)
+        order = np.lexsort((columns["score"], columns["day"], codes))
+        codes, columns = codes[order], columns.iloc[order].reset_index(drop=True)
+        columns["total"] = columns["weight"] * columns["score"]
+        by_key = columns.groupby(codes)
+        self._starts = np.searchsorted(codes, np.arange(len(self._index) + 1)).tolist()
+        self._days = _packed(columns["day"])
+        self._last = _packed(columns["score"])
+        self._best = _packed(by_key["score"].cummax())
+        self._weight, self._total, self._ratings = (_packed(by_key[n].cumsum()) for n in ("weight", "total", "rating"))
 
     def before(self, key: Hashable, day: int) -> Past | None:
         """Return what `key` had done strictly before `day`, or None for a debut."""
-        entry = self._table.get(key)
-        if entry is None:
+        code = self._index.get(key)
+        if code is None:
             return None
-        days, pasts = entry
-        seen = bisect_left(days, day)
-        return pasts[seen - 1] if seen else None
+        start = self._starts[code]
+        at = bisect_left(self._days, day, start, self._starts[code + 1]) - 1
+        if at < start:
+            return None
+        return Past(
+            at - start + 1,
+            self._weight[at],
+            self._total[at],
+            self._best[at],
+            self._last[at],
+            int(self._days[at]),
+            self._ratings[at],
+        )
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._index)
+
+
+def _packed(values: pd.Series) -> array[float]:
+    """Return doubles that Python indexes fast."""
+    packed = array("d")
+    packed.frombytes(values.to_numpy(dtype=np.float64).tobytes())
+    return packed
 
 
 class Level:

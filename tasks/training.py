@@ -138,6 +138,7 @@ def judge(model: RatingModel, train: pd.DataFrame, holdout: pd.DataFrame) -> dic
     rival = baselines(train, holdout)
     figures = {"holdout_movies": float(len(holdout))}
     predicted = model.predict(holdout)
+    rival["linear model"] = model.linear(holdout)
     figures |= {f"holdout_{name}": value for name, value in metrics(actual, predicted).items()}
     figures["holdout_skill"] = skill(actual, predicted, rival[TRAILING])
     for level in LEVELS:
@@ -163,7 +164,7 @@ def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
 
 def comparison(figures: dict[str, float], model: str) -> list[dict[str, Any]]:
     """Return the table of a model against the baselines, best last."""
-    rows = {"holdout": model} | {slug(name): name for name in ("training mean", TRAILING, "genre mean")}
+    rows = {"holdout": model} | {slug(name): name for name in ("training mean", TRAILING, "genre mean", "linear model")}
     table = [
         {"predicted by": label}
         | {name: round(figures[f"{prefix}_{name}"], 3) for name in ("rmse", "mae", "r2", "spearman", "skill")}

@@ -5,10 +5,18 @@ import numpy as np
 from models.history import History, Level, Past
 
 
+def history_of(events: list[tuple[str, int, float, float, float]]) -> History:
+    keys, *columns = zip(*events, strict=True)
+    return History(keys, *columns)
+
+
+def test_nothing_is_no_history() -> None:
+    assert History([], [], [], [], []).before("a", 1) is None
+
+
 def test_a_past_counts_only_what_is_strictly_earlier() -> None:
-    history = History(
-        [("a", 10, 1.0, 1.0, 7.0), ("a", 20, 3.0, 0.5, 9.0), ("a", 30, -2.0, 1.0, 4.0), ("b", 10, 5.0, 1.0, 9.0)]
-    )
+    events = [("a", 10, 1.0, 1.0, 7.0), ("a", 20, 3.0, 0.5, 9.0), ("a", 30, -2.0, 1.0, 4.0), ("b", 10, 5.0, 1.0, 9.0)]
+    history = history_of(events)
     assert history.before("a", 10) is None
     assert history.before("a", 11) == Past(1, 1.0, 1.0, 1.0, 1.0, 10, 7.0)
     assert history.before("a", 30) == Past(2, 1.5, 2.5, 3.0, 3.0, 20, 16.0)
@@ -19,7 +27,7 @@ def test_a_past_counts_only_what_is_strictly_earlier() -> None:
 
 def test_the_order_of_events_does_not_matter() -> None:
     events = [("a", 20, 3.0, 1.0, 9.0), ("a", 10, 1.0, 1.0, 7.0), ("a", 20, -1.0, 1.0, 5.0)]
-    assert History(events).before("a", 21) == History(reversed(events)).before("a", 21)
+    assert history_of(events).before("a", 21) == history_of(events[::-1]).before("a", 21)
 
 
 def test_the_level_is_the_mean_of_the_five_years_before() -> None:
