@@ -16,7 +16,7 @@ from tasks.command_line import run_from_shell
 from tasks.registry import CHALLENGER, commit, find_trained, lock_hash, register, run_metrics, set_alias
 from tasks.source import RatingsName, source_to_learn_from
 from tasks.tmdb import now
-from tasks.training import code_hash, fit, judge, load_movies, show_comparison, split, study_name
+from tasks.training import code_hash, fit, judge, keep_sentiments, load_movies, show_comparison, split, study_name
 from tasks.tuning import tune
 
 
@@ -54,6 +54,7 @@ def train_model(
         judged = fit(train, best.family, best.params, best.linear_share, seed, "before the hold-out")
         figures = judge(judged, train, holdout)
         shipped = fit(movies, best.family, best.params, best.linear_share, seed, "on everything")
+        keep_sentiments(source)
         facts = {
             "as_of": str((newest + pd.Timedelta(days=1)).date()),
             "judged_until": judged.learned_until_,

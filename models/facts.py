@@ -6,11 +6,11 @@ The vocabularies are fixed, so that no later movie can change an earlier one's n
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -150,8 +150,17 @@ def read_sentiment(words: str) -> tuple[float, float]:
     return float(polarity), float(subjectivity)
 
 
-# For training, which reads the same texts again and again; a service must not keep what its users wrote.
-cached_sentiment = lru_cache(maxsize=1 << 17)(read_sentiment)
+# Sentiments by a digest of their text: training reads the same texts again and again, and its caller may keep them from
+# run to run. A service must not keep what its users wrote, and reads anew.
+known_sentiments: dict[str, tuple[float, float]] = {}
+
+
+def cached_sentiment(words: str) -> tuple[float, float]:
+    """Return `read_sentiment` of a text, which is read once only."""
+    digest = hashlib.blake2b(words.encode(), digest_size=10).hexdigest()
+    if digest not in known_sentiments:
+        known_sentiments[digest] = read_sentiment(words)
+    return known_sentiments[digest]
 
 
 def written(movie: RawMovie) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from datetime import date
@@ -15,6 +16,7 @@ from prefect.artifacts import create_table_artifact
 from models.contract import Violation, check_batch, check_size
 from models.estimator import RatingModel
 from models.evaluation import baselines, bootstrap_interval, judge_slices, metrics, skill, split_by_release
+from models.facts import known_sentiments
 from models.movie import INPUTS
 from settings import PROJECT, get_settings
 from tasks.catalogue import fingerprint, list_partitions, newest, read_batches, read_catalogue
@@ -52,6 +54,8 @@ def load_movies(source: str, as_of: date) -> pd.DataFrame:
             f"{source}: {shrunk[0].rule}: {shrunk[0].found}. Collect what is missing; if the catalogue was meant to "
             f"shrink, delete {accepted_key(source)} from the store"
         )
+    with contextlib.suppress(FileNotFoundError):
+        known_sentiments.update({k: tuple(v) for k, v in json.loads(store.read(sentiments_key(source))).items()})
     store.write(accepted_key(source), json.dumps({"rows": len(movies)}).encode())
     if source == "imdb":
         movies = with_tmdb_facts(store, movies)
@@ -96,6 +100,16 @@ def show_contract(source: str, batches: dict[date, pd.DataFrame], broken: dict[d
 def accepted_key(source: str) -> str:
     """Where the size of the last catalogue that was learned from stands in the store."""
     return f"{source}/accepted.json"
+
+
+def sentiments_key(source: str) -> str:
+    """Where the sentiments of the texts that were read stand in the store, by digests of the texts."""
+    return f"{source}/sentiments.json"
+
+
+def keep_sentiments(source: str) -> None:
+    """Keep what was read of the texts for the next run: TextBlob is the slowest part of the features."""
+    open_store(get_settings().store_uri).write(sentiments_key(source), json.dumps(known_sentiments).encode())
 
 
 def _last_rows(store: Store, source: str) -> int | None:

@@ -10,7 +10,7 @@ from conftest import TODAY, World
 from prefect import flow
 
 from flows.train import train_model
-from models.features import MovieFeatures
+from models import facts
 from tasks import registry
 from tasks.training import load_movies
 from tasks.tuning import search
@@ -107,11 +107,12 @@ def test_without_movies_the_error_says_what_to_do(environment: Any, prefect_api:
         train_model(trials=1, source="tmdb", as_of=TODAY)
 
 
-def test_text_is_read_once_a_process(rated: Any) -> None:
-    from models.facts import cached_sentiment
-
-    features = MovieFeatures(histories=False).fit(rated.head(50))
-    features.transform(rated.head(50))
-    before = cached_sentiment.cache_info().misses
-    features.transform(rated.head(50))
-    assert cached_sentiment.cache_info().misses == before
+def test_texts_are_read_once_and_kept_from_run_to_run(
+    world: World, rated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {text for text in rated["overview"] if text}
+    monkeypatch.setattr("models.facts.known_sentiments", {})
+    monkeypatch.setattr("tasks.training.known_sentiments", facts.known_sentiments)
+    load("sample", TODAY)
+    monkeypatch.setattr("models.facts.read_sentiment", lambda text: pytest.fail(f"read again: {text}"))
+    assert {facts.cached_sentiment(text) for text in texts}
