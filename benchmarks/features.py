@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from models.facts import iterate
@@ -63,10 +64,11 @@ def _measure(count: int) -> None:
     movies["release_date"] = pd.to_datetime(movies["release_date"])
     movies = movies[movies["vote_average"].notna()].assign(overview=None)
     copies = movies.sample(count, replace=True, random_state=0).reset_index(drop=True)
-    worlds = range(len(copies))
+    worlds = np.random.default_rng(0).integers(0, max(count // 3_000, 1), size=count).tolist()
+    shared: dict[tuple[str, int], dict[str, str]] = {}
     for field in ("directors", "writers", "cast", "production_companies"):  # a copy's people are its own world's
         copies[field] = [
-            [{"id": f"{e['id']}-{n * 3000 // count}", "name": e["name"]} for e in entities]
+            [shared.setdefault((e["id"], n), {"id": f"{e['id']}-{n}", "name": e["name"]}) for e in entities]
             for n, entities in zip(worlds, copies[field], strict=True)
         ]
     copies = copies.sort_values("release_date").reset_index(drop=True)

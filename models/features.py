@@ -12,7 +12,7 @@ have been known at the time, with nothing of the row's own rating in it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -60,6 +60,7 @@ ROLE_FEATURES = ("mean", "pooled", "top", "count", "debuts", "best", "last", "ye
 COLLECTION_FEATURES = ("count", "mean", "best", "last", "years_since")
 NO_COLLECTION = [0.0, NAN, NAN, NAN, NAN]
 BUDGET_YEARS, BUDGET_MOVIES = 5, 10  # the budget level is the median of so many years, of so many movies at least
+BATCH = 20_000  # movies of a frame that are numbered at once
 SEPARATOR = "\x00"  # stands in no name
 
 
@@ -82,23 +83,22 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> MovieFeatures:
         """Learn budget levels, expectations and histories from rated movies; `y` overrides vote_average."""
-        movies = list(iterate(X))
-        if not movies:
+        if not len(X):
             raise ValueError("no movies to fit on: collect some, or widen the dates")
         ratings = np.asarray(X["vote_average"] if y is None else y, dtype=float)
         votes = np.nan_to_num(np.asarray(X["vote_count"], dtype=float))
-        if len(ratings) != len(movies) or not np.isfinite(ratings).all():
-            raise ValueError(f"{len(movies)} movies need as many ratings, each a number; drop unrated movies first")
-        days = _days(movies)
+        if len(ratings) != len(X) or not np.isfinite(ratings).all():
+            raise ValueError(f"{len(X)} movies need as many ratings, each a number; drop unrated movies first")
+        days = _days(X["release_date"])
         if not days.any():
             raise ValueError("no movie has a release_date: nothing can be learned of what came before what")
         self.today_ = int(days.max()) + 1  # a movie without a date is judged as one released after all known ones
-        self.budget_levels_ = _budget_levels(movies, days)
+        self.budget_levels_ = _budget_levels(X["budget"] if "budget" in X else [0] * len(X), days)
         self.columns_ = list(self.sources())
         self._tables = None
         if not self.histories:
             return self
-        facts = self._facts(movies, cached_sentiment)
+        facts = np.vstack([self._facts(batch, cached_sentiment) for batch in _batches(X)])
         self.expectation_ = Expectation().fit(facts, days, ratings, votes)
         scores = ratings - self.expectation_.predict(facts, np.where(days > 0, days, self.today_))
         weights = votes / (votes + VOTES_FOR_HALF_WEIGHT)
@@ -109,8 +109,9 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
         for role, (field, _) in {**ROLES, "collection": (COLLECTION, 1)}.items():
             counts = known.setdefault(_kind(field), Counter())
             keys, rows = [], []
+            column = X[field].tolist() if field in X else [None] * len(X)
             for row in telling.tolist():
-                for entity in entities(movies[row], field)[:LEARNED_CAST]:
+                for entity in entities({field: column[row]}, field)[:LEARNED_CAST]:
                     keys.append(_key(entity))
                     rows.append(row)
                     counts[entity_name(entity).casefold(), keys[-1]] += 1
@@ -148,12 +149,19 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
         fitted then would have known. Without it they end at each movie's own release.
         """
         check_is_fitted(self, "columns_")
-        movies = list(iterate(X))
-        facts = self._facts(movies, cached_sentiment if isinstance(X, pd.DataFrame) else read_sentiment)
+        if isinstance(X, pd.DataFrame):
+            batches = [self._transform(batch, cached_sentiment, known_until) for batch in _batches(X)]
+            return np.vstack(batches or [np.empty((0, len(self.columns_)))])
+        return self._transform(list(X), read_sentiment, known_until)
+
+    def _transform(
+        self, movies: Sequence[RawMovie], sentiment: Sentiment, known_until: int | None
+    ) -> NDArray[np.float64]:
+        facts = self._facts(movies, sentiment)
         if not self.histories:
             return facts
         tables = self._tables or self._load()
-        days = _days(movies)
+        days = _days(movie.get("release_date") for movie in movies)
         days = np.where(days > 0, days, self.today_)
         expected = self.expectation_.predict(facts, days)
         rows = [
@@ -259,14 +267,21 @@ def _collection_row(past: Past, day: int) -> list[float]:
     return [float(past.movies), past.mean(COLLECTION_SHRINKAGE), past.best, past.last, years]
 
 
-def _days(movies: Sequence[RawMovie]) -> NDArray[np.int64]:
-    return np.array([ordinal(movie.get("release_date")) or 0 for movie in movies], dtype=np.int64)
+def _batches(X: pd.DataFrame) -> Iterator[list[RawMovie]]:
+    """Yield the movies of a frame as dicts, so many at once that memory holds them."""
+    for first in range(0, len(X), BATCH):
+        yield list(iterate(X.iloc[first : first + BATCH]))
 
 
-def _budget_levels(movies: Sequence[RawMovie], days: NDArray[np.int64]) -> dict[str, float]:
+def _days(dates: Iterable[Any]) -> NDArray[np.int64]:
+    """Return the day number of each date, 0 where there is none."""
+    return np.array([ordinal(day) or 0 for day in dates], dtype=np.int64)
+
+
+def _budget_levels(amounts: Iterable[Any], days: NDArray[np.int64]) -> dict[str, float]:
     """Return the median log budget of the five years before each year, as far as it is known."""
     years = np.array([date.fromordinal(day).year if day else 0 for day in days.tolist()])
-    budgets = np.array([float(movie.get("budget") or 0) for movie in movies])
+    budgets = np.array([float(amount or 0) for amount in amounts])
     known = budgets >= LEAST_BUDGET  # NaN compares false
     levels = {}
     for year in range(int(years[years > 0].min()) + 1, int(years.max()) + 1 + BUDGET_YEARS):
