@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from datetime import date
 
-import pandas as pd
 from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
-from tasks.catalogue import fingerprint
 from tasks.command_line import run_from_shell
-from tasks.registry import CHALLENGER, commit, find_trained, lock_hash, register, run_metrics, set_alias
+from tasks.registry import CHALLENGER, describe, find_trained, register, run_metrics, set_alias
 from tasks.source import RatingsName, source_to_learn_from
-from tasks.tmdb import now
-from tasks.training import code_hash, fit, judge, keep_sentiments, load_movies, show_comparison, split, study_name
+from tasks.training import fit, identify, judge, keep_sentiments, load_movies, show_comparison, split, study_name
 from tasks.tuning import tune
 
 
@@ -39,10 +36,8 @@ def train_model(
     settings, log = get_settings(), get_run_logger()
     source = source or source_to_learn_from(settings)
     movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
-    newest = movies["release_date"].max()
-    data = fingerprint(movies)
-    tags = {"source": source, "data": data, "code": code_hash(), "trials": str(trials), "seed": str(seed)}
-    version = find_trained(tags)
+    question = identify(movies, source, trials, seed)
+    version = find_trained(question)
     if version:
         log.info("%s was trained on the same data with the same code: nothing to do", version.label)
         set_alias(CHALLENGER, version)
@@ -51,26 +46,11 @@ def train_model(
         log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))
         storage = settings.optuna_storage.get_secret_value()
         best = tune(train, trials, seed, study_name(movies, seed), storage, minutes)
-        judged = fit(train, best.family, best.params, best.linear_share, seed, "before the hold-out")
+        judged = fit(train, best, seed, "before the hold-out")
         figures = judge(judged, train, holdout)
-        shipped = fit(movies, best.family, best.params, best.linear_share, seed, "on everything")
+        shipped = fit(movies, best, seed, "on everything")
         keep_sentiments(source)
-        facts = {
-            "as_of": str((newest + pd.Timedelta(days=1)).date()),
-            "judged_until": judged.learned_until_,
-            "family": best.family,
-        }
-        facts |= {"synthetic": str(source == "sample").lower(), "commit": commit(), "movies": str(len(movies))}
-        facts |= {"trained_at": now().isoformat(), "lock": lock_hash()}
-        params = {
-            "family": best.family,
-            **best.params,
-            "linear_share": best.linear_share,
-            "trials": trials,
-            "seed": seed,
-        }
-        metrics = figures | {"tuning_rmse": best.rmse}
-        version = register(shipped, judged, holdout, params, metrics, tags | facts, best.trials)
+        version = register(shipped, judged, holdout, best, figures, question | describe(judged, movies, source))
     figures = run_metrics(version)
     show_comparison(figures, f"{version.tags['family']} {version.label}", source)
     log.info("%s: hold-out RMSE %.3f", version.label, figures["holdout_rmse"])

@@ -26,7 +26,9 @@ from models.estimator import TRUSTED_TYPES, RatingModel
 from models.movie import INPUTS
 from settings import PROJECT, get_settings
 from tasks.report import model_card, plots, save
+from tasks.tmdb import now
 from tasks.training import by_slice, comparison
+from tasks.tuning import Tuned
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
@@ -73,10 +75,9 @@ def register(
     shipped: RatingModel,
     judged: RatingModel,
     holdout: pd.DataFrame,
-    params: dict[str, Any],
+    recipe: Tuned,
     metrics: dict[str, float],
     tags: dict[str, str],
-    trials: list[dict[str, Any]],
 ) -> Version:
     """Log a training run with both fits and return the new version, which becomes challenger.
 
@@ -85,7 +86,9 @@ def register(
     mlflow_client = client()
     import mlflow
 
-    name = get_settings().model_name
+    name, trials = get_settings().model_name, recipe.trials
+    params = {"family": recipe.family, **recipe.params, "linear_share": recipe.linear_share, "seed": tags["seed"]}
+    metrics = metrics | {"tuning_rmse": recipe.rmse}
     mlflow.set_experiment(experiment_id=_experiment(mlflow_client))
     raw = inputs(holdout)
     parts = by_slice(judged, holdout)
@@ -134,6 +137,20 @@ def register(
     version = find(str(created.version))
     set_alias(CHALLENGER, version)
     return version
+
+
+def describe(judged: RatingModel, movies: pd.DataFrame, source: str) -> dict[str, str]:
+    """Return what a person asks of a version, as tags: when, from what, by which code."""
+    return {
+        "as_of": str((movies["release_date"].max() + pd.Timedelta(days=1)).date()),
+        "judged_until": judged.learned_until_,
+        "family": judged.family,
+        "synthetic": str(source == "sample").lower(),
+        "movies": str(len(movies)),
+        "commit": commit(),
+        "lock": lock_hash(),
+        "trained_at": now().isoformat(),
+    }
 
 
 def _log_trials(mlflow_client: Any, parent: Any, trials: list[dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ from settings import PROJECT, get_settings
 from tasks.catalogue import fingerprint, list_partitions, newest, read_batches, read_catalogue
 from tasks.collecting import worth_another_try
 from tasks.store import Store, open_store
+from tasks.tuning import Tuned
 
 MIN_TRAINING_VOTES = 10
 LEVELS = (0.8, 0.9)
@@ -137,12 +138,16 @@ def code_hash() -> str:
     return digest.hexdigest()[:12]
 
 
-@task(name="fit", task_run_name="fit {what} on {family}")
-def fit(
-    movies: pd.DataFrame, family: str, params: dict[str, Any], linear_share: float, seed: int, what: str
-) -> RatingModel:
-    """Fit one recipe on movies; `what` says what for."""
-    return RatingModel(family, params, linear_share, seed=seed).fit(movies)
+def identify(movies: pd.DataFrame, source: str, trials: int, seed: int) -> dict[str, str]:
+    """Return what a training is of, as tags: the same tags are the same question, and have the same answer."""
+    asked = {"source": source, "trials": str(trials), "seed": str(seed)}
+    return asked | {"data": fingerprint(movies), "code": code_hash()}
+
+
+@task(name="fit", task_run_name="fit {what}", tags=["training"])
+def fit(movies: pd.DataFrame, recipe: Tuned, seed: int, what: str) -> RatingModel:
+    """Fit a recipe on movies; `what` says what for."""
+    return RatingModel(recipe.family, recipe.params, recipe.linear_share, seed=seed).fit(movies)
 
 
 @task(name="judge")
