@@ -23,6 +23,7 @@ import optuna
 import pandas as pd
 from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
+from sqlalchemy.exc import DBAPIError
 
 from models.estimator import FAMILIES, RatingModel, make_folds
 from models.facts import iterate, written
@@ -118,7 +119,7 @@ def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
     # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", message="Heartbeat of storage")
-    database = optuna.storages.RDBStorage(_with_driver(storage), heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+    database = _open_database(_with_driver(storage))
     study = optuna.create_study(
         study_name=name,
         storage=database,
@@ -133,6 +134,18 @@ def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
             fixed = {"family": family, "linear_share": DEFAULT_SHARE} | defaults
             study.enqueue_trial(fixed, skip_if_exists=True)
     return study
+
+
+def _open_database(url: str) -> optuna.storages.RDBStorage:
+    """Open Optuna's database; on a new one, workers that start together may trip over each other making its tables."""
+    for pause in (1, 2, 3, 0):
+        try:
+            return optuna.storages.RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+        except DBAPIError:
+            if not pause:
+                raise
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
 
 
 def _with_driver(storage: str) -> str:
