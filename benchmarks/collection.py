@@ -11,9 +11,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import uvicorn
+
+from sample import generator, tmdb_server
 from settings import PROJECT, Settings
 from tasks.catalogue import list_partitions, read_catalogue
 from tasks.store import FolderStore
@@ -58,6 +63,7 @@ def main() -> None:
         )
         print(f"  seconds {clean['seconds']:.0f} and {faulty['seconds']:.0f}")
         print(f"  peak memory {clean['megabytes']:.0f} MB and {faulty['megabytes']:.0f} MB")
+        kill(folder, [Path(name) for name in files], everything, asked["clean"])
 
 
 @contextmanager
@@ -72,8 +78,40 @@ def served(options: list[str]) -> Iterator[str]:
             server.terminate()
 
 
+def kill(folder: str, files: list[Path], options: list[str], whole: int) -> None:
+    """Kill a run in the middle, run it again, and print what was asked for twice; the server counts requests."""
+    bodies = tmdb_server.read_bodies(files) if files else generator.movies(date(2026, 6, 30))
+    app: Any = tmdb_server.app(tmdb_server.Catalogue(bodies))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
+    Thread(target=server.run, daemon=True).start()
+    while not server.started:
+        time.sleep(0.05)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/3"
+    with process(folder, "killed", url, 1000, *options) as running:
+        while app.requests < whole * 0.6 and running.poll() is None:
+            time.sleep(0.01)
+        running.kill()
+    at_kill = app.requests
+    collect(folder, "killed", url, 1000, *options)
+    server.should_exit = True
+    partitions = list_partitions(FolderStore(Path(folder) / "killed"), "tmdb")
+    largest = max(partition.requests for partition in partitions)
+    print(f"\nkilled after {at_kill} of {whole} requests and run again:")
+    print(f"  {app.requests - whole} requests were repeated; the largest slice takes {largest}")
+
+
 def collect(folder: str, name: str, url: str, rate: int, *options: str) -> dict[str, Any]:
     """Run the collector in a process of its own; return its seconds and its peak memory."""
+    start = time.monotonic()
+    with process(folder, name, url, rate, *options) as running:
+        printed, _ = running.communicate()
+    if running.returncode:
+        raise RuntimeError(f"the collector exited {running.returncode}")
+    return json.loads(printed.decode().splitlines()[-1]) | {"seconds": time.monotonic() - start}
+
+
+def process(folder: str, name: str, url: str, rate: int, *options: str) -> subprocess.Popen[bytes]:
+    """Start the collector in a process of its own."""
     environment = os.environ | {setting.upper(): "" for setting in Settings.model_fields}
     environment |= {
         "TMDB_BASE_URL": url,
@@ -82,12 +120,8 @@ def collect(folder: str, name: str, url: str, rate: int, *options: str) -> dict[
         "STORE_URI": f"{folder}/{name}",
     }
     environment |= {"WAREHOUSE_URL": f"sqlite:///{folder}/{name}.db", "PREFECT_HOME": f"{folder}/prefect"}
-    start = time.monotonic()
     command = [sys.executable, "-m", "benchmarks.collection", *options]
-    done = subprocess.run(
-        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-    )
-    return json.loads(done.stdout.decode().splitlines()[-1]) | {"seconds": time.monotonic() - start}
+    return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def idle(folder: str) -> float:
