@@ -16,6 +16,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PROJECT = Path(__file__).resolve().parent
 
 
+def with_driver(url: str) -> str:
+    """Return a database's address for SQLAlchemy: PostgreSQL's driver that is installed is psycopg 3."""
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return f"postgresql+psycopg://{url.removeprefix(prefix)}"
+    return url
+
+
 class Settings(BaseSettings):
     """The environment, typed. An empty variable counts as unset."""
 
@@ -58,10 +66,7 @@ class Settings(BaseSettings):
     @field_validator("warehouse_url")
     @classmethod
     def _name_the_driver(cls, value: SecretStr) -> SecretStr:
-        """The driver that is installed is psycopg 3."""
-        url = value.get_secret_value()
-        for prefix in ("postgres://", "postgresql://"):
-            url = f"postgresql+psycopg://{url.removeprefix(prefix)}" if url.startswith(prefix) else url
+        url = with_driver(value.get_secret_value())
         if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("WAREHOUSE_URL must start with sqlite:/// or postgresql://")
         return SecretStr(url)

@@ -65,9 +65,11 @@ def collect_movies(
         for piece in slices:
             partitions.append(read_slice(tmdb, piece, logical_date, fresh.get(piece.name), gone))
             check_refused(partitions, max_refused)
-        for changes in plan_changes(before, logical_date, settings.tmdb_max_age_days) if daily else ():
-            wanted = known_ids(store, before) - known_ids(store, [p for p in partitions if p.slice not in fresh])
-            partitions.append(read_slice(tmdb, changes, logical_date, fresh.get(changes.name), gone, wanted))
+        changes = plan_changes(before, logical_date, settings.tmdb_max_age_days) if daily else []
+        wanted = known_ids(store, before) if changes else set()
+        for days in changes:
+            wanted -= known_ids(store, [p for p in partitions if p.slice not in fresh])
+            partitions.append(read_slice(tmdb, days, logical_date, fresh.get(days.name), gone, wanted))
     mirror([p for p in partitions if p.slice not in fresh])
     purge_old(source, logical_date, settings.tmdb_max_age_days)
     show_slices(source, partitions, set(fresh), logical_date)

@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from models.estimator import FAMILIES, RatingModel, make_folds
 from models.facts import iterate, written
 from models.features import MovieFeatures
+from settings import with_driver
 
 TUNING_YEARS = 4
 SIDE_BY_SIDE = 2
@@ -119,7 +120,7 @@ def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
     # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", message="Heartbeat of storage")
-    database = _open_database(_with_driver(storage))
+    database = _open_database(with_driver(storage))
     study = optuna.create_study(
         study_name=name,
         storage=database,
@@ -146,14 +147,6 @@ def _open_database(url: str) -> optuna.storages.RDBStorage:
                 raise
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")
-
-
-def _with_driver(storage: str) -> str:
-    """Name the PostgreSQL driver that is installed."""
-    for prefix in ("postgres://", "postgresql://"):
-        if storage.startswith(prefix):
-            return f"postgresql+psycopg://{storage.removeprefix(prefix)}"
-    return storage
 
 
 def _count(study: optuna.Study, *states: TrialState) -> int:
