@@ -74,10 +74,7 @@ class LinearText(BaseEstimator):
 
     def standardised(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the features (n, f) in standard deviations from the mean, 0 where missing."""
-        width = len(self.names_)
-        Z = np.clip(np.nan_to_num((self._expand(X) - self.mean_) / self.scale_), -CLIP, CLIP)[:, :width]
-        standard: NDArray[np.float64] = Z
-        return standard
+        return self._standard(X)[:, : len(self.names_)]
 
     def contributions(self, X: NDArray[np.float64], texts: Sequence[str], words: int) -> NDArray[np.float64]:
         """Return contributions (n, n_features + 1) against the average movie, the last one the base.
@@ -102,8 +99,13 @@ class LinearText(BaseEstimator):
         bends = [np.clip(columns[name], low, high) for name, pairs in HINGES.items() for low, high in pairs]
         return np.column_stack([*lines, *missing, *bends])
 
+    def _standard(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return all dense columns of the design, standardised."""
+        Z: NDArray[np.float64] = np.clip(np.nan_to_num((self._expand(X) - self.mean_) / self.scale_), -CLIP, CLIP)
+        return Z
+
     def _design(self, X: NDArray[np.float64], texts: Sequence[str]) -> Any:
-        Z = np.clip(np.nan_to_num((self._expand(X) - self.mean_) / self.scale_), -CLIP, CLIP)
+        Z = self._standard(X)
         if self.words_ is None:
             return sp.csr_matrix(Z)
         return sp.hstack([sp.csr_matrix(Z), TEXT_WEIGHT * self.words_.transform(texts)]).tocsr()

@@ -17,6 +17,7 @@ from models.contract import Violation, check_batch, check_size
 from models.estimator import RatingModel
 from models.evaluation import baselines, bootstrap_interval, judge_slices, metrics, skill, split_by_release
 from models.facts import known_sentiments
+from models.features import MIN_VOTES
 from models.movie import INPUTS
 from settings import PROJECT, get_settings
 from tasks.catalogue import fingerprint, list_partitions, newest, read_batches, read_catalogue
@@ -24,7 +25,6 @@ from tasks.collecting import worth_another_try
 from tasks.store import Store, open_store
 from tasks.tuning import Tuned
 
-MIN_TRAINING_VOTES = 10
 LEVELS = (0.8, 0.9)
 TRAILING = "trailing five-year mean"
 
@@ -61,7 +61,7 @@ def load_movies(source: str, as_of: date) -> pd.DataFrame:
     if source == "imdb":
         movies = with_tmdb_facts(store, movies)
     known = movies[movies["release_date"].notna() & (movies["release_date"] < pd.Timestamp(as_of))]
-    rated = known["vote_average"].notna() & (known["vote_count"] >= MIN_TRAINING_VOTES)
+    rated = known["vote_average"].notna() & (known["vote_count"] >= MIN_VOTES)
     return known[rated].reset_index(drop=True)
 
 
