@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import lightgbm
 import numpy as np
 import pandas as pd
 from lightgbm import LGBMRegressor
@@ -31,6 +32,7 @@ from models.reasons import Neighbour, Neighbours, Reason, gather, tree_contribut
 VOTES_FOR_HALF_WEIGHT = 20.0
 YEARS_FOR_HALF_WEIGHT = 10.0
 CALIBRATION_YEARS = 8
+MOST_TREES, PATIENCE = 1000, 50  # of a booster that stops early, and for how many without gain it goes on
 FEWEST_MOVIES = 100  # with enough votes; with fewer of them, all that are rated are learned from
 # What tells how wrong a rating may be, beside the rating itself and how far its two voices disagree.
 DOUBTS: tuple[str, ...] = ("expected", "runtime", "budget_known", "budget_log", "language_en", "title_translated")
@@ -95,7 +97,6 @@ def _random_forest(seed: int, **params: Any) -> RandomForestRegressor:
 
 def _xgboost_space(trial: Trial) -> dict[str, Any]:
     return {
-        "n_estimators": trial.suggest_int("xgboost_n_estimators", 200, 800, log=True),
         "learning_rate": trial.suggest_float("xgboost_learning_rate", 0.01, 0.06, log=True),
         "max_depth": trial.suggest_int("xgboost_max_depth", 2, 6),
         "min_child_weight": trial.suggest_float("xgboost_min_child_weight", 1.0, 40.0, log=True),
@@ -107,7 +108,6 @@ def _xgboost_space(trial: Trial) -> dict[str, Any]:
 
 def _lightgbm_space(trial: Trial) -> dict[str, Any]:
     return {
-        "n_estimators": trial.suggest_int("lightgbm_n_estimators", 200, 800, log=True),
         "learning_rate": trial.suggest_float("lightgbm_learning_rate", 0.01, 0.06, log=True),
         "num_leaves": trial.suggest_int("lightgbm_num_leaves", 6, 32, log=True),
         "min_child_samples": trial.suggest_int("lightgbm_min_child_samples", 5, 80, log=True),
@@ -170,7 +170,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
     params : parameters of its learner; the family's defaults where None.
     linear_share : weight of the linear voice in the blend, 0 to 1.
     histories : whether people's and companies' earlier movies are used.
-    seed : of the learner and of the interval's booster.
+    seed : of the learner.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
             trees = fold.fit(self.learner()).predict(fold.table)
             residuals.append(fold.ratings - self._blend(trees, fold.linear))
             doubts.append(self._doubt(fold.table, trees, fold.linear))
-        self.interval_ = ConformalInterval(self.seed).fit(np.vstack(doubts), np.concatenate(residuals))
+        self.interval_ = ConformalInterval().fit(np.vstack(doubts), np.concatenate(residuals))
         self.learned_until_ = str(X["release_date"].max().date())
         self.n_movies_ = len(X)
         return self
@@ -257,7 +257,8 @@ class RatingModel(RegressorMixin, BaseEstimator):
         words = list(sources).index("overview_words")
         shares = (1 - self.linear_share) * tree_contributions(self.trees_, table)
         shares += self.linear_share * self.linear_.contributions(table, [written(movie)], words)
-        return float(shares[0, -1]), gather(shares[0, :-1], sources, movie, self.features_.pasts(movie))
+        points = self.features_.spread_expected(shares[0, :-1], table[0], movie)
+        return float(shares[0, -1]), gather(points, sources, movie, self.features_.pasts(movie))
 
     def similar(self, movie: RawMovie, count: int = 5) -> list[Neighbour]:
         """Return the known movies most like this one, with their ratings."""
@@ -301,6 +302,25 @@ class Fold:
     def fit(self, learner: Any) -> Any:
         """Return the learner, fitted on what may be learned."""
         return clone(learner).fit(self.learned, self.learned_ratings, sample_weight=self.weights)
+
+
+def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
+    """Return after how many trees a booster got no better on folds, their mean; None for a learner that never stops."""
+    if not isinstance(learner, XGBRegressor | LGBMRegressor):
+        return None
+    needed = []
+    for fold in folds:
+        booster = clone(learner).set_params(n_estimators=MOST_TREES)
+        judged: dict[str, Any] = {"sample_weight": fold.weights, "eval_set": [(fold.table, fold.ratings)]}
+        if isinstance(booster, XGBRegressor):
+            booster.set_params(early_stopping_rounds=PATIENCE)
+            booster.fit(fold.learned, fold.learned_ratings, verbose=False, **judged)
+            needed.append(booster.best_iteration + 1)
+        else:
+            stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+            booster.fit(fold.learned, fold.learned_ratings, eval_metric="rmse", callbacks=[stop], **judged)
+            needed.append(booster.best_iteration_)
+    return max(round(sum(needed) / len(needed)), 1)
 
 
 def make_folds(

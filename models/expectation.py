@@ -77,9 +77,7 @@ class Expectation(BaseEstimator):
 
     def predict(self, facts: NDArray[np.float64], days: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the n expected ratings of movies with these facts (n, f) and release days."""
-        if self._boosters is None:
-            self._boosters = [lightgbm.Booster(model_str=text) for text in self.models_]
-            self._level = Level(self.level_days_, self.level_ratings_)
+        boosters = self._boosters or self._load()
         expected = np.empty(len(facts))
         which = np.array([bisect_right(self.cuts_, day) - 1 for day in days.tolist()], dtype=np.int64)
         for number in np.unique(which):
@@ -87,8 +85,22 @@ class Expectation(BaseEstimator):
             if number < 0:  # too little was known: the level of the time
                 expected[rows] = [self._level.at(_year_start(int(days[row]))) for row in rows]
             else:
-                expected[rows] = self._boosters[number].predict(facts[rows], num_threads=1)
+                expected[rows] = boosters[number].predict(facts[rows], num_threads=1)
         return expected
+
+    def contributions(self, facts: NDArray[np.float64], day: int) -> NDArray[np.float64]:
+        """Return what each of one movie's facts (f) adds to its expected rating; zeros where too little was known."""
+        boosters = self._boosters or self._load()
+        number = bisect_right(self.cuts_, day) - 1
+        if number < 0:
+            return np.zeros(len(facts))
+        shares = boosters[number].predict(facts[np.newaxis], pred_contrib=True, num_threads=1)
+        return np.asarray(shares, dtype=float)[0, :-1]
+
+    def _load(self) -> list[lightgbm.Booster]:
+        self._level = Level(self.level_days_, self.level_ratings_)
+        self._boosters = [lightgbm.Booster(model_str=text) for text in self.models_]
+        return self._boosters
 
     _boosters: list[lightgbm.Booster] | None = None
 

@@ -217,6 +217,24 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
         roles = {role: field for role, (field, _) in ROLES.items()} | {"collection": COLLECTION}
         return {field: self._pasts(movie, role, day, tables) for role, field in roles.items()}
 
+    def spread_expected(
+        self, points: NDArray[np.float64], row: NDArray[np.float64], movie: RawMovie
+    ) -> NDArray[np.float64]:
+        """Return contributions (n_features) with that of the expected rating given to the facts that it comes from.
+
+        Facts get their share of it as far as it points where they do; the rest stays. The sum is the same.
+        """
+        if not self.histories:
+            return points
+        facts, expected = len(FACTS), self.columns_.index("expected")
+        shares = self.expectation_.contributions(row[:facts], ordinal(movie.get("release_date")) or self.today_)
+        total = float(shares.sum())
+        ratio = min(max(points[expected] / total, 0.0), 1.0) if abs(total) > 1e-9 else 0.0
+        spread = points.copy()
+        spread[:facts] += ratio * shares
+        spread[expected] -= ratio * total
+        return spread
+
     def _load(self) -> dict[str, Any]:
         """Fold the learned arrays into look-up tables; they are no part of the stored model."""
         if self.columns_ != list(self.sources()):

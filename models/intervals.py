@@ -7,36 +7,43 @@ falls inside as long as the future errs like the recent past.
 from __future__ import annotations
 
 import numpy as np
-from lightgbm import LGBMRegressor
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 FOLDS = 4
 MIN_RESIDUALS = 30
+CLIP = 3.0  # standard deviations: beyond, a straight line is no longer believed
 
 
 class ConformalInterval(BaseEstimator):
     """Half-widths of intervals around predictions, by normalised residuals.
 
-    A small booster learns the size of the error from the features; the quantiles of |residual| / size then set the
-    width at any level. The sizes that the quantiles come from are cross-fitted.
+    A ridge regression learns the size of the error from the features (on real movies narrower, and nearer to the stated
+    coverage, than a booster); the quantiles of |residual| / size then set the width at any level. The sizes that the
+    quantiles come from are cross-fitted.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, alpha: float = 100.0) -> None:
+        self.alpha = alpha
 
     def fit(self, X: NDArray[np.float64], residuals: NDArray[np.float64]) -> ConformalInterval:
-        """Learn from features of shape (n, f) and the n out-of-time residuals, oldest first."""
+        """Learn from features of shape (n, f), NaN where missing, and the n out-of-time residuals, oldest first."""
         if len(residuals) < MIN_RESIDUALS:
             raise ValueError(f"{len(residuals)} residuals are too few for an interval: {MIN_RESIDUALS} are needed")
         size = np.abs(residuals)
         self.floor_ = float(np.quantile(size, 0.5) / 2)
+        known = ~np.isnan(X)
+        count = np.maximum(known.sum(axis=0), 1)
+        self.mean_ = np.where(known, X, 0.0).sum(axis=0) / count
+        self.scale_ = np.sqrt((np.where(known, X - self.mean_, 0.0) ** 2).sum(axis=0) / count)
+        self.scale_[self.scale_ < 1e-6] = np.inf  # what never differs says nothing
+        Z = self._standard(X)
         scores = np.empty(len(size))
         for fold in np.array_split(np.arange(len(size)), FOLDS):
             rest = np.setdiff1d(np.arange(len(size)), fold)
-            scores[fold] = size[fold] / self._size(self._booster().fit(X[rest], size[rest]), X[fold])
+            scores[fold] = size[fold] / self._size(self._ridge(Z[rest], size[rest]), Z[fold])
         self.scores_ = np.sort(scores)
-        self.size_model_ = self._booster().fit(X, size)
+        self.line_ = self._ridge(Z, size)
         return self
 
     def half_width(self, X: NDArray[np.float64], level: float = 0.9) -> NDArray[np.float64]:
@@ -45,25 +52,21 @@ class ConformalInterval(BaseEstimator):
             raise ValueError(f"level {level} must lie between 0 and 1, for example 0.9")
         n = len(self.scores_)
         rank = min(int(np.ceil((n + 1) * level)), n)
-        half: NDArray[np.float64] = self._size(self.size_model_, X) * self.scores_[rank - 1]
+        half: NDArray[np.float64] = self._size(self.line_, self._standard(X)) * self.scores_[rank - 1]
         return half
 
-    def _booster(self) -> LGBMRegressor:
-        return LGBMRegressor(
-            n_estimators=100,
-            learning_rate=0.03,
-            num_leaves=4,
-            min_child_samples=40,
-            subsample=0.7,
-            subsample_freq=1,
-            colsample_bytree=0.5,
-            reg_lambda=10.0,
-            random_state=self.seed,
-            n_jobs=1,
-            deterministic=True,
-            force_row_wise=True,
-            verbosity=-1,
-        )
+    def _standard(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the features in standard deviations from their mean, 0 where missing."""
+        Z: NDArray[np.float64] = np.clip(np.nan_to_num((X - self.mean_) / self.scale_), -CLIP, CLIP)
+        return Z
 
-    def _size(self, model: LGBMRegressor, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.maximum(model.booster_.predict(X, num_threads=1), self.floor_)
+    def _ridge(self, Z: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return intercept and slopes."""
+        center = Z.mean(axis=0)
+        A = Z - center
+        slopes = np.linalg.solve(A.T @ A + self.alpha * np.eye(Z.shape[1]), A.T @ (size - size.mean()))
+        return np.concatenate([[size.mean() - center @ slopes], slopes])
+
+    def _size(self, line: NDArray[np.float64], Z: NDArray[np.float64]) -> NDArray[np.float64]:
+        sizes: NDArray[np.float64] = np.maximum(line[0] + Z @ line[1:], self.floor_)
+        return sizes

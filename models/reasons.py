@@ -78,7 +78,7 @@ def gather(
 def _words(field: str, movie: RawMovie, pasts: list[Past | None]) -> str:
     """Say in words what was known of a field."""
     if field == EXPECTED:
-        return "what such movies usually reach, by all plain facts together"
+        return "what movies of its kind usually reach, beyond what its facts say one by one"
     people = entities(movie, field)
     if not people and not text(movie.get(field)) and movie.get(field) in (None, "", []):
         return f"{field} unknown"

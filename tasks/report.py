@@ -62,7 +62,7 @@ def importance(model: RatingModel, movies: pd.DataFrame, most: int = 200) -> pd.
     """Return the mean absolute contribution of each raw field over some movies, in rating points, largest first."""
     rows = list(iterate(movies.head(most)))
     shares = pd.DataFrame([{reason.field: reason.points for reason in model.explain(row)[1]} for row in rows])
-    return shares.abs().mean().sort_values(ascending=False).rename({EXPECTED: "all plain facts together"})
+    return shares.abs().mean().sort_values(ascending=False).rename({EXPECTED: "level of its kind"})
 
 
 def model_card(

@@ -1,5 +1,6 @@
 """Look for the best family and parameters with Optuna, judged by walk-forward on movies before the hold-out.
 
+The number of a booster's trees is no parameter of the search: early stopping finds it on the years before those judged.
 One study over all families: the parameters of each are sampled together (`group`), because sampling them independently
 is measurably worse. The study lives in a database and is named after the data and the code, so the same question asked
 again goes on where it stopped, and several workers can answer it together: each asks for the next trials, and a trial
@@ -25,12 +26,13 @@ from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
 from sqlalchemy.exc import DBAPIError
 
-from models.estimator import FAMILIES, RatingModel, make_folds
+from models.estimator import FAMILIES, RatingModel, make_folds, trees_needed
 from models.facts import iterate, written
 from models.features import MovieFeatures
 from settings import with_driver
 
-TUNING_YEARS = 4
+TUNING_YEARS, STOPPING_YEARS = 4, 2
+TREES = "n_estimators"
 SIDE_BY_SIDE = 2
 DEFAULT_SHARE = 0.5
 HEARTBEAT, GRACE = 10, 60  # seconds
@@ -101,8 +103,10 @@ def search(
     best = min((t for t in answered if t.state == TrialState.COMPLETE), key=lambda t: t.values[0])
     say("best of %d trials: %s, walk-forward RMSE %.4f", len(answered), best.params["family"], best.values[0])
     family, params, linear_share = suggest(optuna.trial.FixedTrial(best.params))
+    params |= best.user_attrs
     history = [
-        {"number": t.number, "rmse": t.value, "pruned": t.state == TrialState.PRUNED, **t.params} for t in answered
+        {"number": t.number, "rmse": t.value, "pruned": t.state == TrialState.PRUNED, **t.params, **t.user_attrs}
+        for t in answered
     ]
     return Tuned(family, params, linear_share, best.values[0], history)
 
@@ -131,7 +135,7 @@ def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
     )
     if not study.get_trials(deepcopy=False):
         for family, spec in FAMILIES.items():
-            defaults = {f"{family}_{parameter}": value for parameter, value in spec.default.items()}
+            defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
             fixed = {"family": family, "linear_share": DEFAULT_SHARE} | defaults
             study.enqueue_trial(fixed, skip_if_exists=True)
     return study
@@ -171,10 +175,16 @@ def _objective(movies: pd.DataFrame, seed: int) -> Callable[..., float]:
     features = MovieFeatures().fit(movies)
     texts = [written(movie) for movie in iterate(movies)]
     end = movies["release_date"].max() + pd.Timedelta(days=1)
-    folds = make_folds(movies, features, features.transform(movies), texts, TUNING_YEARS, end)
+    folds = make_folds(movies, features, features.transform(movies), texts, STOPPING_YEARS + TUNING_YEARS, end)
+    # Movies of so few years that none come before the judged ones: the first judged year must do.
+    stopping, folds = folds[:-TUNING_YEARS] or folds[:1], folds[-TUNING_YEARS:]
 
     def evaluate(family: str, params: dict[str, Any], linear_share: float, trial: Trial) -> float:
         learner = RatingModel(family, params, seed=seed).learner()
+        trees = trees_needed(learner, stopping)
+        if trees:
+            learner.set_params(n_estimators=trees)
+            trial.set_user_attr(TREES, trees)
         squared: list[float] = []
         for step, fold in enumerate(folds):
             trees = fold.fit(learner).predict(fold.table)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from skops import io as skops_io
 
-from models.estimator import FAMILIES, TRUSTED_TYPES, RatingModel, learnable
+from models.estimator import FAMILIES, MOST_TREES, TRUSTED_TYPES, Fold, RatingModel, learnable, trees_needed
 from models.evaluation import baselines, metrics, split_by_release
 from models.facts import iterate
 from models.movie import INPUTS
@@ -132,3 +132,21 @@ def test_the_nearest_known_movies_resemble_it(model: RatingModel, split: tuple[p
     keys = train["title"] + train["release_date"].dt.year.astype(str)
     languages = [set(train[keys == f"{n.title}{n.year}"]["original_language"]) for n in near]
     assert sum("ko" in spoken for spoken in languages) >= 4
+
+
+def test_early_stopping_takes_fewer_trees_where_there_is_nothing_to_learn() -> None:
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(600, 5)), rng.normal(size=600)
+    signal = 3 * X[:, 0] + X[:, 1] * X[:, 2]
+
+    def fold(y: np.ndarray) -> Fold:
+        return Fold(X[:400], y[:400], np.ones(400), X[400:], y[400:], np.zeros(200))
+
+    for family in ("xgboost", "lightgbm"):
+        learner = RatingModel(family).learner()
+        needed = trees_needed(learner, [fold(signal), fold(signal + 0.1 * noise)])
+        in_vain = trees_needed(learner, [fold(noise)])
+        assert needed
+        assert in_vain
+        assert in_vain < 100 < needed <= MOST_TREES
+    assert trees_needed(RatingModel("random_forest").learner(), [fold(signal)]) is None
