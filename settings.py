@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     )
     model_name: str = Field("movie-rating", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="name in the registry")
     bentoml_home: Path = Field(PROJECT / "bentos", description="BentoML's store of models and bentos")
+    image_repository: str = Field(
+        "premiere", pattern=r"^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$", description="where images of the service are pushed"
+    )
+    ecs_cluster: str | None = Field(None, description="Amazon ECS: cluster of the service")
+    ecs_service: str | None = Field(None, description="Amazon ECS: name of the service")
     service_port: int = Field(3000, ge=1, le=65535, description="port of `make serve`, on loopback")
 
     @field_validator("tmdb_base_url")

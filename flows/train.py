@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
+from tasks.rating import rated_by_champion
 from tasks.registry import CHALLENGER, describe, find_trained, register, run_metrics, set_alias
 from tasks.source import RatingsName, source_to_learn_from
 from tasks.training import fit, identify, judge, keep_sentiments, load_movies, show_comparison, split, study_name
@@ -47,10 +48,11 @@ def train_model(
         storage = settings.optuna_storage.get_secret_value()
         best = tune(train, trials, seed, study_name(movies, seed), storage, minutes)
         judged = fit(train, best, seed, "before the hold-out")
-        figures = judge(judged, train, holdout)
+        tags = question | describe(judged, movies, source)
+        figures = judge(judged, train, holdout, rated_by_champion(holdout, tags))
         shipped = fit(movies, best, seed, "on everything")
         keep_sentiments(source)
-        version = register(shipped, judged, holdout, best, figures, question | describe(judged, movies, source))
+        version = register(shipped, judged, holdout, best, figures, tags)
     figures = run_metrics(version)
     show_comparison(figures, f"{version.tags['family']} {version.label}", source)
     log.info("%s: hold-out RMSE %.3f", version.label, figures["holdout_rmse"])

@@ -26,6 +26,7 @@ from prefect import task
 
 from settings import PROJECT, get_settings
 from tasks import registry
+from tasks.probing import probe
 from tasks.registry import Version
 
 START_SECONDS = 60
@@ -65,9 +66,44 @@ def import_model(version: Version) -> bool:
     return True
 
 
+def content(version: Version) -> str:
+    """Return the SHA-256 of the model file in BentoML's store that a version's bento serves."""
+    return _stored_content(model_tag(version))
+
+
+def require(tag: str, digest: str) -> None:
+    """Raise LookupError unless a bento is in the store, with a model file of this SHA-256."""
+    label = tag.rpartition(":")[2]
+    if (
+        _bentoml("get", tag, check=False).returncode
+        or _stored_content(f"{get_settings().model_name}:{label}") != digest
+    ):
+        raise LookupError(f"{tag} is gone from BentoML's store, or is another: promote {label} again to build it")
+
+
+def export(tag: str, folder: Path) -> Path:
+    """Write a bento with its model as one file into a folder and return its path."""
+    file = folder / f"{tag.replace(':', '-')}.bento"
+    _bentoml("export", tag, str(file))
+    return file
+
+
+def _stored_content(tag: str) -> str:
+    found = _bentoml("models", "get", tag, "-o", "path", check=False)
+    folder = Path(found.stdout.strip()) / "mlflow_model"
+    return registry.content_hash(folder) if found.returncode == 0 and folder.exists() else ""
+
+
 def model_tag(version: Version) -> str:
     """Return the tag of a version in BentoML's model store."""
     return f"{get_settings().model_name}:{version.label}"
+
+
+@task(name="try the bento", task_run_name="try {bento}")
+def try_bento(version: Version, bento: str, latency_ms: float) -> None:
+    """Serve a bento as it was built and hold it to its model: see `tasks.probing.probe`."""
+    with running(bento) as url:
+        probe(version, url, latency_ms)
 
 
 @task(name="ask the service", task_run_name="ask {bento}")
@@ -95,7 +131,7 @@ def running(bento: str, port: int | None = None) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(serve_command(bento, port), env=_environment(), stdout=log, stderr=log) as server,
+        subprocess.Popen(serve_command(bento, port), env=environment(), stdout=log, stderr=log) as server,
     ):
         try:
             deadline = time.monotonic() + START_SECONDS
@@ -124,7 +160,7 @@ def serve_champion() -> None:
     bento = build_bento.fn(registry.find(registry.CHAMPION))
     print(f"{bento} on http://127.0.0.1:{settings.service_port} (Ctrl-C stops it)", flush=True)
     command = serve_command(bento, settings.service_port)
-    os.execve(command[0], command, _environment())  # noqa: S606 (our own interpreter)
+    os.execve(command[0], command, environment())  # noqa: S606 (our own interpreter)
 
 
 def _ready(url: str) -> bool:
@@ -136,7 +172,7 @@ def _ready(url: str) -> bool:
 
 def _bentoml(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bentoml", *arguments]
-    done = subprocess.run(command, env=_environment(), cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(), cwd=PROJECT, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise RuntimeError(f"bentoml {' '.join(arguments)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
     return done
@@ -148,7 +184,7 @@ def _home() -> str:
     return str(home)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment of BentoML's commands: nothing is reported to its makers."""
     return os.environ | {"BENTOML_HOME": _home(), "BENTOML_DO_NOT_TRACK": "True", "PYTHONWARNINGS": "ignore"}
 

@@ -1,67 +1,69 @@
-"""Compare versions on the same movies, check a built service against its model, and move the champion's alias."""
+"""Compare the challenger with the champion on the same movies, and carry out what was decided, once and for all.
+
+A move (a promotion or a rollback) is written into the ledger with its shipments before anything that users see changes.
+So a run that is killed half-way is finished by the next one, and a target that fails takes all others back.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from prefect import get_run_logger, task
+from numpy.typing import NDArray
+from prefect import get_run_logger, runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.input import RunInput
 
-from models.evaluation import baselines, split_by_release
-from models.movie import Movie
-from models.promotion import Verdict, decide
+from models.evaluation import baselines, slices, split_by_release
+from models.promotion import Gate, Verdict, decide
 from settings import get_settings
-from tasks import registry
+from tasks import ledger, registry
+from tasks.lease import Taken, lease
+from tasks.ledger import Record, Shipment, Target
+from tasks.rating import Rated, rate
 from tasks.registry import CHAMPION, Version
-from tasks.tmdb import now
+from tasks.report import verdict_plot
+from tasks.shipping import activate, complete, prepare
+from tasks.store import open_store
 from tasks.training import load_movies
 
-TOLERANCE = 1e-5  # rating points between the service and the registered model
-HISTORY = "champions"  # tag of the registered model: the numbers of all champions, oldest first
 
-GOLDEN_MOVIES: list[dict[str, Any]] = [
-    {"title": "Only a title"},
-    {
-        "title": "A well-known crew",
-        "overview": "A wonderful story about a quiet lighthouse and the two sisters who keep it alive.",
-        "genres": ["Drama", "Romance"],
-        "release_date": "2027-03-05",
-        "original_language": "en",
-        "runtime": 118,
-        "budget": 24_000_000,
-        "production_companies": ["A24"],
-        "production_countries": ["United States of America"],
-        "directors": ["Greta Gerwig"],
-        "writers": ["Greta Gerwig"],
-        "cast": ["Saoirse Ronan", "Timothée Chalamet", "Florence Pugh"],
-    },
-    {"title": "무명 2", "original_language": "ko", "genres": ["Horror"], "release_date": "2027-10-29", "runtime": 87},
-]
+class Approval(RunInput):
+    """What a person answers in the Prefect UI."""
+
+    approve: bool
+    reason: str = ""
+
+
+@contextmanager
+def alone() -> Iterator[str]:
+    """Hold the right to move the champion while the block runs; yield who holds it instead, "" if nobody does."""
+    settings, run = get_settings(), runtime.flow_run
+    try:
+        with lease(open_store(settings.store_uri), settings.model_name, f"{run.flow_name}/{run.name}"):
+            yield ""
+    except Taken as taken:
+        get_run_logger().warning("nothing was done: the champion is being moved by %s", taken)
+        yield str(taken)
 
 
 @task(name="compare", task_run_name="compare {challenger.label} with the champion")
-def compare(challenger: Version) -> Verdict:
+def compare(challenger: Version, champion: Version | None, gate: Gate) -> Verdict:
     """Judge the challenger's hold-out fit against the champion's and the baselines, on movies new to both."""
-    try:
-        champion: Version | None = registry.find(CHAMPION)
-    except LookupError:
-        champion = None
-    verdict = _compare(challenger, champion)
-    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in verdict.figures.items())
-    outcome = "is promoted" if verdict.promote else "is not promoted"
-    create_markdown_artifact(
-        key="promotion",
-        markdown=f"**{challenger.label} {outcome}.** {verdict.reason}\n\n| figure | value |\n|---|---|\n{rows}\n",
-        description=f"The verdict on {challenger.label}",
-    )
+    verdict = _compare(challenger, champion, gate)
+    _show(challenger, verdict)
     registry.tag_version(challenger, {"verdict": verdict.reason, "figures": json.dumps(verdict.figures)})
+    if not verdict.promote and not (champion and champion.number == challenger.number):
+        facts = {"previous": champion.number if champion else None, "figures": verdict.figures}
+        ledger.add("rejected", to=challenger.number, reason=verdict.reason, sha256=challenger.tags["sha256"], **facts)
     return verdict
 
 
-def _compare(challenger: Version, champion: Version | None) -> Verdict:
+def _compare(challenger: Version, champion: Version | None, gate: Gate) -> Verdict:
     if champion and champion.number == challenger.number:
         return Verdict(False, f"{challenger.label} is champion already")
     if "rolled_back" in challenger.tags:
@@ -79,55 +81,163 @@ def _compare(challenger: Version, champion: Version | None) -> Verdict:
     unseen = holdout[holdout["release_date"] > pd.Timestamp(max(until))]
     if unseen.empty:
         return Verdict(False, f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
-    predictions = {v.number: registry.load_judged(v).predict(unseen) for v in (challenger, champion) if v}
-    return decide(
-        unseen["vote_average"],
-        predictions[challenger.number],
+    actual = unseen["vote_average"].to_numpy(dtype=float)
+    new: Rated = rate(challenger, "judged", unseen)
+    old = rate(champion, "judged", unseen).ratings if champion else None
+    verdict = decide(
+        actual,
+        new.ratings,
+        {level: new.inside(actual, level) for level in new.intervals},
         baselines(train, unseen),
-        predictions[champion.number] if champion else None,
+        old,
+        slices(unseen),
+        gate,
+    )
+    _keep_plot(challenger, actual, new.ratings, old)
+    return verdict
+
+
+def _show(challenger: Version, verdict: Verdict) -> None:
+    """Put the verdict, its checks and its figures into the Prefect UI."""
+    outcome = "passes the gate" if verdict.promote else "is not promoted"
+    checks = "\n".join(f"| {'✓' if c.passed else '✗'} | {c.name} | {c.words} |" for c in verdict.checks)
+    figures = "\n".join(f"| {name} | {value:.4f} |" for name, value in verdict.figures.items())
+    create_markdown_artifact(
+        key="promotion",
+        markdown=f"**{challenger.label} {outcome}.** {verdict.reason}\n\n| | check | |\n|---|---|---|\n{checks}\n\n"
+        f"| figure | value |\n|---|---|\n{figures}\n\nThe plot is `verdict.png` of the version's run in MLflow.\n",
+        description=f"The verdict on {challenger.label}",
     )
 
 
-@task(name="check answers")
-def same_answers(version: Version, answers: list[dict[str, Any]]) -> None:
-    """Raise RuntimeError unless the service's answers to `GOLDEN_MOVIES` are those of the registered model."""
-    model = registry.load_shipped(version)
-    expected = np.stack(model.predict_interval([Movie(**movie).facts() for movie in GOLDEN_MOVIES]), axis=1)
-    given = np.array([[answer[name] for name in ("rating", "low", "high")] for answer in answers])
-    worst = float(np.abs(expected - given).max())
-    if not worst <= TOLERANCE:
-        raise RuntimeError(f"the service of {version.label} is off by {worst} from the registered model: not promoted")
-    get_run_logger().info("the built service answers as the registered model does, to %.0e", max(worst, 1e-16))
+def _keep_plot(
+    challenger: Version, actual: NDArray[np.float64], new: NDArray[np.float64], old: NDArray[np.float64] | None
+) -> None:
+    figure = verdict_plot(actual, new, old)
+    registry.client().log_figure(challenger.run_id, figure, "verdict.png")
 
 
-@task(name="move champion", retries=2, retry_delay_seconds=5)
-def move_champion(version: Version, reason: str) -> None:
-    """Point the alias champion to a version and remember the one before."""
-    client, name = registry.client(), get_settings().model_name
-    champions = [number for number in _champions() if number != version.number]
-    registry.tag_version(version, {"promoted_at": now().isoformat(), "promotion": reason})
+def current_champion() -> Version | None:
+    """Return the champion, or None where there is none yet."""
+    try:
+        return registry.find(CHAMPION)
+    except LookupError:
+        return None
+
+
+def approved(challenger: Version, reason: str) -> bool:
+    """Suspend the flow until a person approves or declines in the Prefect UI (Resume, on the run's page).
+
+    The run leaves its worker meanwhile and starts again from the top when it is answered.
+    """
+    question = f"**{challenger.label}** passed every gate: {reason}. Approve, and it becomes champion."
+    answer: Any = suspend_flow_run(
+        wait_for_input=Approval.with_initial_data(description=question, approve=False),
+        timeout=7 * 86_400,
+        key="approval",
+    )
+    if not answer.approve:
+        said = f"a person declined: {answer.reason or 'no reason given'}"
+        ledger.add("rejected", to=challenger.number, reason=said, sha256=challenger.tags["sha256"])
+        get_run_logger().info("%s: %s", challenger.label, said)
+    return bool(answer.approve)
+
+
+def promote(challenger: Version, champion: Version | None, verdict: Verdict, ship_to: Sequence[Target]) -> Record:
+    """Ship a version that passed against a champion, and make it champion.
+
+    Raises RuntimeError where another became champion since the two were compared.
+    """
+    now = current_champion()
+    if (now and now.number) != (champion and champion.number):
+        raise RuntimeError(
+            f"{now.label if now else 'nobody'} became champion after {challenger.label} was compared with "
+            f"{champion.label if champion else 'nobody'}: promote it again to compare anew"
+        )
+    shipped = prepare_all(challenger, ship_to)
+    intent = ledger.add(
+        "moving", to=challenger.number, previous=champion.number if champion else None, reason=verdict.reason,
+        sha256=challenger.tags["sha256"], ends_as="promoted", figures=verdict.figures, shipments=shipped,
+    )  # fmt: skip
+    return move(intent)
+
+
+def prepare_all(version: Version, ship_to: Sequence[Target]) -> list[Shipment]:
+    """Prepare a version for targets, and for those that they need; nothing that is in use changes."""
+    shipped: dict[Target, Shipment] = {}
+    for target in complete(ship_to):
+        shipped[target] = prepare(version, target, shipped)
+    return list(shipped.values())
+
+
+def move(intent: Record) -> Record:
+    """Carry out a move of the ledger. Again, it changes nothing. Where a target fails, all go back and it raises."""
+    assert intent.to is not None
+    assert intent.ends_as
+    version = registry.find(str(intent.to))
+    before = ledger.shipments(ledger.read(), intent.previous) if intent.previous else {}
+    facts = intent.model_dump(exclude={"event", "at", "by", "model", "ends_as"})
+    touched: list[Shipment] = []
+    try:
+        for shipment in intent.shipments:
+            touched.append(shipment)
+            activate(shipment)
+    except Exception as error:
+        for shipment in touched:
+            if shipment.target in before:
+                activate(before[shipment.target])
+        ledger.add("failed", **facts | {"reason": f"{intent.ends_as} given up: {error}"[:500], "shipments": []})
+        ledger.show()
+        raise
+    if intent.ends_as == "rolled back" and intent.previous:
+        stamp = {"rolled_back": f"{intent.at:%Y-%m-%d %H:%M:%S}"}
+        registry.tag_version(registry.find(str(intent.previous)), stamp)
+    registry.tag_version(version, {"promoted_at": intent.at.isoformat(), "promotion": intent.reason})
     registry.set_alias(CHAMPION, version)
-    client.set_registered_model_tag(name, HISTORY, json.dumps([*champions, version.number]))
+    record = ledger.add(intent.ends_as, **facts)
+    ledger.show()
+    return record
 
 
-@task(name="roll back", retries=2, retry_delay_seconds=5)
-def retire(version: Version, successor: Version) -> None:
-    """Point the alias champion from a version to an earlier one; the version is never promoted again."""
-    client, name = registry.client(), get_settings().model_name
-    registry.tag_version(version, {"rolled_back": now().isoformat()})
-    registry.set_alias(CHAMPION, successor)
-    champions = [number for number in _champions() if number not in (version.number, successor.number)]
-    client.set_registered_model_tag(name, HISTORY, json.dumps([*champions, successor.number]))
+def finish_move() -> None:
+    """Finish what an earlier run began to move and did not live to finish."""
+    intent = ledger.unfinished(ledger.read())
+    if intent:
+        get_run_logger().warning("finishing the move to v%s that %s began at %s", intent.to, intent.by, intent.at)
+        move(intent)
 
 
-def previous_champion() -> Version:
-    """Return the champion before the present one; raises LookupError where there was none."""
-    champions = _champions()
-    if len(champions) < 2:
+def ship(champion: Version, ship_to: Sequence[Target]) -> list[Shipment]:
+    """Bring the champion to targets where it is not yet; return all of them."""
+    known = ledger.shipments(ledger.read(), champion.number)
+    missing = [target for target in complete(ship_to) if target not in known]
+    if missing:
+        new = [shipment for shipment in prepare_all(champion, missing) if shipment.target in missing]
+        for shipment in new:
+            activate(shipment)
+        ledger.add("shipped", to=champion.number, sha256=champion.tags["sha256"], shipments=new)
+        ledger.show()
+        known |= {shipment.target: shipment for shipment in new}
+    return [known[target] for target in complete(ship_to)]
+
+
+def roll_back(reason: str) -> Record:
+    """Make the champion before the present one champion again, wherever the present one was shipped.
+
+    Raises LookupError where there is none, or where it was never shipped to a target of the present one.
+    """
+    records = ledger.read()
+    path = ledger.champions(records)
+    if len(path) < 2:
         raise LookupError("there is no earlier champion to go back to: only one version was ever promoted")
-    return registry.find(str(champions[-2]))
-
-
-def _champions() -> list[int]:
-    tags = registry.client().get_registered_model(get_settings().model_name).tags
-    return [int(number) for number in json.loads(tags.get(HISTORY, "[]"))]
+    current, previous = path[-1], path[-2]
+    there, back = ledger.shipments(records, current), ledger.shipments(records, previous)
+    missing = [target for target in there if target not in back and target in ("s3", "ecs", "compose")]
+    if missing:
+        raise LookupError(f"v{previous} was never shipped to {', '.join(missing)}: it cannot come back there")
+    intent = ledger.add(
+        "moving", to=previous, previous=current, reason=reason, ends_as="rolled back",
+        sha256=registry.find(str(previous)).tags["sha256"],
+        shipments=[shipment for target, shipment in back.items() if target in there],
+    )  # fmt: skip
+    return move(intent)

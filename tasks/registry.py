@@ -1,8 +1,9 @@
 """MLflow: what was tried, what came of it, and which version is champion.
 
-One run a training. Under one registered version live two fits of the same recipe: `model`, fitted on everything known,
-is what ships; `judged`, fitted before the hold-out, is what its metrics speak of and what later versions are compared
-with. Both are saved as skops, without pickle. Aliases: `challenger` is the newest version, `champion` the one in use.
+One run a training, with the code of `models/` as it was. Under one registered version live two fits of the same recipe:
+`model`, fitted on everything known, is what ships; `judged`, fitted before the hold-out, is what its metrics speak of
+and what later versions are compared with. Both are saved as skops, without pickle. Aliases: `challenger` is
+the newest version, `champion` the one in use.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import warnings
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from prefect import task
@@ -32,6 +33,7 @@ from tasks.tuning import Tuned
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
+CODE = "code/models"  # where in a run the code lies
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is MLflow's word for a missing alias
 SERVING_PACKAGES = ("scikit-learn", "skops", "xgboost-cpu", "lightgbm", "textblob", "pandas", "pydantic")
 
@@ -109,6 +111,8 @@ def register(
         with tempfile.TemporaryDirectory() as folder:
             save(plots(judged, holdout, trials), Path(folder))
             mlflow.log_artifacts(folder, "plots")
+        for path in model_code(PROJECT):
+            mlflow.log_artifact(str(path), CODE)
         _log_trials(mlflow_client, run.info, trials)
         logged = {
             fit: mlflow.sklearn.log_model(
@@ -124,7 +128,11 @@ def register(
         }
         if logged["model"].signature is None:
             raise RuntimeError("MLflow kept no signature of the model: its input example has a type it cannot name")
-    digest = content_hash(Path(mlflow.artifacts.download_artifacts(logged["model"].model_uri)))
+    digests = {
+        name: content_hash(Path(mlflow.artifacts.download_artifacts(logged[fit].model_uri)))
+        for name, fit in (("sha256", "model"), ("judged_sha256", "judged"))
+    }
+    digests["code_sha256"] = code_digest(PROJECT)
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         mlflow_client.create_registered_model(name, description="Predicts a movie's rating before its premiere.")
     created = mlflow_client.create_model_version(
@@ -132,7 +140,7 @@ def register(
         source=logged["model"].model_uri,
         run_id=run.info.run_id,
         model_id=logged["model"].model_id,
-        tags=tags | {"judged_uri": logged["judged"].model_uri, "sha256": digest},
+        tags=tags | digests | {"judged_uri": logged["judged"].model_uri},
     )
     version = find(str(created.version))
     set_alias(CHALLENGER, version)
@@ -221,24 +229,22 @@ def run_metrics(version: Version) -> dict[str, float]:
     return dict(client().get_run(version.run_id).data.metrics)
 
 
-def load_judged(version: Version) -> RatingModel:
-    """Load the fit that ended before its hold-out."""
-    return _load(version.tags["judged_uri"])
+def download(version: Version, fit: Literal["model", "judged"], folder: Path) -> tuple[Path, Path]:
+    """Bring a fit and the code that it was fitted with into a folder; return the model's file and the code's folder.
 
-
-def load_shipped(version: Version) -> RatingModel:
-    """Load the fit on everything, which is served."""
-    return _load(model_uri(version))
-
-
-def _load(uri: str) -> RatingModel:
+    Raises RuntimeError where either is not what was registered.
+    """
     client()
     import mlflow
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model: RatingModel = mlflow.sklearn.load_model(uri)
-    return model
+    uri = model_uri(version) if fit == "model" else version.tags["judged_uri"]
+    fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / "fit")))
+    code = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/code", dst_path=str(folder)))
+    found = {"sha256" if fit == "model" else "judged_sha256": content_hash(fetched), "code_sha256": code_digest(code)}
+    for name, digest in found.items():
+        if version.tags.get(name) != digest:
+            raise RuntimeError(f"{version.label}: {name} is {digest}, registered was {version.tags.get(name)}")
+    return fetched / "model.skops", code
 
 
 def model_uri(version: Version) -> str:
@@ -249,6 +255,19 @@ def model_uri(version: Version) -> str:
 def content_hash(folder: Path) -> str:
     """Return the SHA-256 of the stored model file: the same in the registry, in a bento and in an image."""
     return hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
+
+
+def model_code(folder: Path) -> list[Path]:
+    """Return the files of the package `models` in a folder: what a fit needs to be loaded."""
+    return sorted((folder / "models").glob("*.py"))
+
+
+def code_digest(folder: Path) -> str:
+    """Return the SHA-256 of the package `models` in a folder."""
+    digest = hashlib.sha256()
+    for path in model_code(folder):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def lock_hash() -> str:

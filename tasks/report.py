@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from models.estimator import RatingModel
-from models.evaluation import MIN_VOTES
+from models.evaluation import MIN_VOTES, paired_bootstrap
 from models.facts import iterate
 from models.reasons import EXPECTED
 
@@ -56,6 +57,21 @@ def plots(model: RatingModel, holdout: pd.DataFrame, trials: list[dict[str, Any]
     for figure in figures.values():
         figure.tight_layout()
     return figures
+
+
+def verdict_plot(
+    actual: NDArray[np.float64], challenger: NDArray[np.float64], champion: NDArray[np.float64] | None
+) -> Figure:
+    """Return the resampled difference in error that a verdict rests on; of a first model, its errors."""
+    figure, axes = _axes("RMSE of the challenger minus the champion's, resampled", "resamplings")
+    if champion is None:
+        axes.set(xlabel="actual minus predicted rating", ylabel="movies")
+        axes.hist(actual - challenger, bins=30)
+    else:
+        axes.hist(paired_bootstrap(actual, champion, challenger), bins=40)
+    axes.axvline(0, color="k", lw=0.8)
+    figure.tight_layout()
+    return figure
 
 
 def importance(model: RatingModel, movies: pd.DataFrame, most: int = 200) -> pd.Series:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
@@ -27,6 +28,7 @@ from tasks.tuning import Tuned
 
 LEVELS = (0.8, 0.9)
 TRAILING = "trailing five-year mean"
+LAST_CHAMPION = "last champion"
 
 
 class ContractBroken(Exception):
@@ -151,13 +153,17 @@ def fit(movies: pd.DataFrame, recipe: Tuned, seed: int, what: str) -> RatingMode
 
 
 @task(name="judge")
-def judge(model: RatingModel, train: pd.DataFrame, holdout: pd.DataFrame) -> dict[str, float]:
-    """Return the metrics of a model on its hold-out, with the baselines' beside them."""
+def judge(
+    model: RatingModel, train: pd.DataFrame, holdout: pd.DataFrame, champion: NDArray[np.float64] | None
+) -> dict[str, float]:
+    """Return the metrics of a model on its hold-out, with those of the baselines and of the champion beside them."""
     actual = holdout["vote_average"].to_numpy(dtype=float)
     rival = baselines(train, holdout)
     figures = {"holdout_movies": float(len(holdout))}
     predicted = model.predict(holdout)
     rival["linear model"] = model.linear(holdout)
+    if champion is not None:
+        rival[LAST_CHAMPION] = champion
     figures |= {f"holdout_{name}": value for name, value in metrics(actual, predicted).items()}
     figures["holdout_skill"] = skill(actual, predicted, rival[TRAILING])
     for level in LEVELS:
@@ -183,7 +189,8 @@ def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
 
 def comparison(figures: dict[str, float], model: str) -> list[dict[str, Any]]:
     """Return the table of a model against the baselines, best last."""
-    rows = {"holdout": model} | {slug(name): name for name in ("training mean", TRAILING, "genre mean", "linear model")}
+    rivals = ("training mean", TRAILING, "genre mean", "linear model", LAST_CHAMPION)
+    rows = {"holdout": model} | {slug(name): name for name in rivals if f"{slug(name)}_rmse" in figures}
     table = [
         {"predicted by": label}
         | {name: round(figures[f"{prefix}_{name}"], 3) for name in ("rmse", "mae", "r2", "spearman", "skill")}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,16 +18,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import docker
 import pandas as pd
 import pytest
 import uvicorn
+from skops import io as skops_io
 
+from models.estimator import TRUSTED_TYPES, RatingModel
 from sample import generator, tmdb_server
 from settings import PROJECT, Settings, get_settings
+from tasks.registry import Version, download
 from tasks.tmdb import now, record
 
+RCLONE = Path(sys.executable).with_name("rclone")
+KEY, SECRET = "premiere-test", "not-a-secret"
 SHARED = PROJECT.parent / "shared"
 TODAY = date(2026, 6, 30)
 
@@ -149,10 +159,103 @@ def service(_world: World) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         set_environment(patch, _world.folder)
         try:
-            with running(_world.promoted["bento"]) as url:
+            with running(_world.promoted["shipped"][0]) as url:
                 yield url
         finally:
             get_settings.cache_clear()
+
+
+def load_fit(version: Version, fit: Literal["model", "judged"]) -> RatingModel:
+    """Load a registered fit into this process, with the present code."""
+    with tempfile.TemporaryDirectory() as folder:
+        return skops_io.load(download(version, fit, Path(folder))[0], trusted=TRUSTED_TYPES)
+
+
+class S3Server:
+    """rclone serving a folder as S3; buckets are folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        (folder / "movies").mkdir(parents=True)
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [RCLONE, "serve", "s3", "--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{self.port}", self.folder],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"HOME": str(self.folder.parent)},
+        )  # fmt: skip
+        wait_for_port(self.port)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    server = S3Server(tmp_path / "s3")
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[docker.DockerClient]:
+    """A Docker engine that answers, with its command first on PATH; the tests that need one skip without it."""
+    for command in (Path(folder) / "docker" for folder in os.environ["PATH"].split(os.pathsep)):
+        if command.exists() and not subprocess.run([command, "info"], capture_output=True, timeout=60).returncode:
+            break
+    else:
+        pytest.skip("no Docker engine answers here: start one, or install Docker")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
+        client = docker.from_env(timeout=600)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def image_registry(docker_engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real image registry on loopback."""
+    if not shutil.which("docker-registry"):
+        pytest.skip("no image registry is here: apt-get install docker-registry")
+    folder, port = tmp_path_factory.mktemp("registry"), free_port()
+    config = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder)}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+        "log": {"level": "error"},
+    }
+    (folder / "config.yml").write_text(json.dumps(config))
+    server = subprocess.Popen(
+        ["docker-registry", "serve", folder / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for_port(port)
+    yield f"127.0.0.1:{port}"
+    server.terminate()
+    server.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def write_jsonl(path: Path, bodies: list[dict[str, Any]]) -> Path:
@@ -178,9 +281,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         folder.chmod(0o777)
         as_user = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
 
     def run(*command: str) -> None:
         done = subprocess.run([*as_user, *command], cwd="/", capture_output=True, text=True)

@@ -1,78 +1,325 @@
+"""The gate, the move of the champion, the ledger and the way back, with a real registry and real bentos."""
+
 from __future__ import annotations
 
-import logging
+import dataclasses
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import World
+from conftest import World, load_fit, set_environment
 
-from flows.promote import promote_model, rollback_model
-from settings import PROJECT
-from tasks import registry
-from tasks.bento import _environment
-from tasks.promoting import GOLDEN_MOVIES, move_champion, same_answers
+from flows.promote import promote_model
+from flows.rollback import rollback_model
+from flows.ship import ship_model
+from models.movie import Movie
+from models.promotion import Verdict
+from settings import PROJECT, get_settings
+from tasks import ledger, probing, promoting, registry
+from tasks.bento import environment
+from tasks.lease import lease
+from tasks.probing import GOLDEN_MOVIES, probe
+from tasks.rating import Rated, rate
+from tasks.registry import CHAMPION, Version
+from tasks.store import open_store
+
+
+@pytest.fixture
+def copied_world(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A copy of the world that a test may move as it likes; BentoML, which reads its home once, keeps the first."""
+    folder = tmp_path / "world"
+    shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("bentos"))
+    set_environment(monkeypatch, folder)
+    monkeypatch.setenv("BENTOML_HOME", str(world.folder / "bentos"))
+    get_settings.cache_clear()
+    yield dataclasses.replace(world, folder=folder)
+    get_settings.cache_clear()
+
+
+def another_version() -> Version:
+    """Register the champion's model once more, as a version of its own."""
+    client, name, champion = registry.client(), get_settings().model_name, registry.find(CHAMPION)
+    source = client.get_model_version(name, str(champion.number)).source
+    tags = {k: v for k, v in champion.tags.items() if k not in ("verdict", "promoted_at", "rolled_back")}
+    return registry.find(
+        str(client.create_model_version(name, source=source, run_id=champion.run_id, tags=tags).version)
+    )
+
+
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that lets every version but the champion pass: what follows it is what is tested."""
+
+    def compare(challenger: Version, champion: Version | None, gate: Any) -> Verdict:
+        return Verdict(champion is None or champion.number != challenger.number, "a test")
+
+    monkeypatch.setattr(promoting, "_compare", compare)
+    monkeypatch.setattr("flows.promote.try_bento", lambda *_: None)
 
 
 def test_the_first_good_model_becomes_champion_and_a_bento(world: World) -> None:
     assert world.promoted["promoted"] is True
-    version = registry.find(registry.CHAMPION)
+    version = registry.find(CHAMPION)
     assert version.number == world.promoted["version"]
-    assert world.promoted["bento"] == f"premiere:{version.label}"
+    assert world.promoted["shipped"] == [f"premiere:{version.label}"]
     assert "beats every baseline" in version.tags["verdict"]
+    assert "verdict.png" in [file.path for file in registry.client().list_artifacts(version.run_id)]
     listed = subprocess.run(
         [sys.executable, "-m", "bentoml", "list", "-o", "json"],
-        env=_environment(), cwd=PROJECT, capture_output=True, text=True, check=True,
+        env=environment(), cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert world.promoted["bento"] in listed.stdout
+    assert f"premiere:{version.label}" in listed.stdout
+
+
+def test_the_ledger_says_what_was_in_production_when(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    records = ledger.read()
+    assert [record.event for record in records] == ["moving", "promoted"]
+    promoted = records[-1]
+    assert promoted.to == world.promoted["version"]
+    assert promoted.previous is None
+    assert promoted.by.startswith("promote-model/")
+    assert promoted.figures["challenger rmse"] > 0
+    assert promoted.sha256 == registry.find(CHAMPION).tags["sha256"]
+    assert ledger.in_production(records, promoted.at) == promoted
+    assert ledger.in_production(records, promoted.at - timedelta(seconds=1)) is None
+    assert ledger.main(["--on", str(datetime.now(UTC).date())]) == 0
+    assert "promoted  v1" in capsys.readouterr().out
+    assert ledger.main(["--on", "2001-01-01"]) == 1
+    assert "nothing was in production" in capsys.readouterr().out
 
 
 def test_promoting_the_champion_again_changes_nothing(world: World) -> None:
+    before = ledger.read()
     again = promote_model()
     assert again["promoted"] is False
-    assert "champion already" in str(again["reason"])
-    assert registry.find(registry.CHAMPION).number == world.promoted["version"]
+    assert "champion already" in again["reason"]
+    assert again["shipped"] == world.promoted["shipped"]
+    assert registry.find(CHAMPION).number == world.promoted["version"]
+    assert ledger.read() == before
 
 
 def test_without_a_model_the_error_says_what_to_do(environment: Any, prefect_api: None) -> None:
     with pytest.raises(LookupError, match=r"python -m flows\.train"):
         promote_model()
-
-
-def test_a_service_that_answers_otherwise_is_not_promoted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = registry.find(registry.CHAMPION)
-    model = registry.load_shipped(version)
-    from models.movie import Movie
-
-    values = np.stack(model.predict_interval([Movie(**movie).facts() for movie in GOLDEN_MOVIES]), axis=1)
-    answers = [dict(zip(("rating", "low", "high"), row, strict=True)) for row in values.tolist()]
-    monkeypatch.setattr("tasks.promoting.get_run_logger", lambda: logging.getLogger("test"))
-    same_answers.fn(version, answers)
-    answers[1]["high"] += 1e-4
-    with pytest.raises(RuntimeError, match="not promoted"):
-        same_answers.fn(version, answers)
-    answers[1]["high"] = float("nan")
-    with pytest.raises(RuntimeError, match="not promoted"):
-        same_answers.fn(version, answers)
-
-
-def test_a_rollback_needs_an_earlier_champion_and_returns_to_it(world: World) -> None:
-    champion = registry.find(registry.CHAMPION)
+    with pytest.raises(LookupError, match=r"python -m flows\.promote"):
+        ship_model(["bento"])
     with pytest.raises(LookupError, match="no earlier champion"):
         rollback_model()
-    client, name = registry.client(), "movie-rating"
-    copy = client.create_model_version(
-        name, source=client.get_model_version(name, str(champion.number)).source, tags=champion.tags
+
+
+def test_the_twin_of_the_champion_is_refused_by_the_real_gate_and_the_ledger_says_so(copied_world: World) -> None:
+    twin = another_version()
+    news = promote_model(twin.number)
+    assert news["promoted"] is False
+    assert "against the champion" in news["reason"]
+    record = ledger.read()[-1]
+    assert (record.event, record.to, record.previous) == ("rejected", twin.number, copied_world.promoted["version"])
+    assert record.figures["certainty against the champion"] == 0
+    assert registry.find(str(twin.number)).tags["verdict"] == news["reason"]
+
+
+def test_a_version_is_rated_by_the_code_that_it_was_fitted_with(copied_world: World, tmp_path: Path) -> None:
+    champion = registry.find(CHAMPION)
+    movies = [Movie(**movie) for movie in GOLDEN_MOVIES]
+    rated = rate(champion, "model", movies, [0.9])
+    here = load_fit(champion, "model").predict_interval([movie.facts() for movie in movies], 0.9)
+    np.testing.assert_allclose(np.stack([rated.ratings, *rated.intervals[0.9]]), np.stack(here), atol=1e-9)
+    # The same model beside code that rates a tenth higher: an earlier release of ours.
+    shutil.copytree(PROJECT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    estimator = tmp_path / "models" / "estimator.py"
+    estimator.write_text(
+        estimator.read_text().replace(
+            "ratings = self._blend(trees, linear)", "ratings = self._blend(trees, linear) + 0.1"
+        )
     )
-    newer = registry.find(str(copy.version))
-    move_champion.fn(newer, "a test")
-    assert registry.find(registry.CHAMPION).number == newer.number
-    back = rollback_model()
-    assert (back["version"], back["from"]) == (champion.number, newer.number)
-    assert registry.find(registry.CHAMPION).number == champion.number
-    assert "was rolled back" in str(promote_model(newer.number)["reason"])
+    run = registry.client().create_run("0")
+    registry.client().log_artifacts(run.info.run_id, str(tmp_path / "models"), registry.CODE)
+    digest = {"code_sha256": registry.code_digest(tmp_path)}
+    earlier = dataclasses.replace(champion, run_id=run.info.run_id, tags=champion.tags | digest)
+    np.testing.assert_allclose(rate(earlier, "model", movies, [0.9]).ratings, here[0] + 0.1, atol=1e-9)
+    for name in ("code_sha256", "sha256"):
+        forged = dataclasses.replace(champion, tags=champion.tags | {name: "0" * 64})
+        with pytest.raises(RuntimeError, match=f"{name} is .*, registered was 000"):
+            rate(forged, "model", movies)
+
+
+def test_the_gate_refuses_a_service_that_answers_otherwise_accepts_nonsense_or_is_slow(
+    world: World, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = registry.find(CHAMPION)
+    probe(version, service, latency_ms=60_000)
+    with pytest.raises(RuntimeError, match="0 are allowed"):
+        probe(version, service, latency_ms=0)
+    expected = rate(version, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [0.9])
+    for off in (1e-4, np.nan):
+        monkeypatch.setattr(probing, "rate", lambda *_, off=off: Rated(expected.ratings + off, expected.intervals))
+        with pytest.raises(RuntimeError, match="from the registered model"):
+            probe(version, service, latency_ms=60_000)
+    monkeypatch.setattr(probing, "rate", lambda *_: expected)
+    monkeypatch.setitem(probing.MALFORMED, "nonsense", b'{"movie": {"title": "fine"}}')
+    with pytest.raises(RuntimeError, match="nonsense got 200 instead of a 4xx"):
+        probe(version, service, latency_ms=60_000)
+    other = dataclasses.replace(version, tags=version.tags | {"sha256": "1" * 64})
+    with pytest.raises(RuntimeError, match="was answered by model"):
+        probe(other, service, latency_ms=60_000)
+
+
+def test_a_rollback_needs_an_earlier_champion_and_returns_to_it(copied_world: World, lenient: None) -> None:
     with pytest.raises(LookupError, match="no earlier champion"):
         rollback_model()
-    client.delete_model_version(name, str(newer.number))
+    first = registry.find(CHAMPION)
+    second, third = another_version(), another_version()
+    assert promote_model(second.number)["promoted"]
+    assert promote_model(third.number)["promoted"]
+    assert ledger.champions(ledger.read()) == [first.number, second.number, third.number]
+    back = rollback_model("a test")
+    assert (back["version"], back["from"], back["shipped"]) == (
+        second.number,
+        third.number,
+        [f"premiere:{second.label}"],
+    )
+    assert registry.find(CHAMPION).number == second.number
+    assert rollback_model()["version"] == first.number
+    with pytest.raises(LookupError, match="no earlier champion"):
+        rollback_model()
+    records = ledger.read()
+    assert [r.reason for r in records if r.event == "rolled back"] == ["a test", ""]
+    (third_day,) = [r for r in records if r.event == "promoted" and r.to == third.number]
+    now_and_then = [ledger.in_production(records, at) for at in (third_day.at, datetime.now(UTC))]
+    assert [record.to for record in now_and_then if record] == [third.number, first.number]
+
+
+def test_what_was_rolled_back_is_never_promoted_again(copied_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = another_version()
+    registry.tag_version(twin, {"rolled_back": "2026-01-01"})
+    assert "was rolled back on 2026-01-01" in promote_model(twin.number)["reason"]
+
+
+def test_a_rollback_to_what_is_gone_moves_nothing(copied_world: World, lenient: None) -> None:
+    second, third = another_version(), another_version()
+    promote_model(second.number)
+    promote_model(third.number)
+    shutil.rmtree(get_settings().bentoml_home / "bentos" / "premiere" / second.label)
+    with pytest.raises(LookupError, match=f"premiere:{second.label} is gone"):
+        rollback_model()
+    assert registry.find(CHAMPION).number == third.number
+    assert ledger.read()[-1].event == "failed"
+    assert ledger.unfinished(ledger.read()) is None
+
+
+def test_a_target_that_fails_takes_the_others_back(
+    copied_world: World, lenient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, activated = another_version(), []
+
+    def activate(shipment: ledger.Shipment) -> None:
+        activated.append((shipment.target, shipment.where))
+        if (shipment.target, shipment.where) == ("image", "new"):
+            raise RuntimeError("the engine is out of disk")
+
+    shipped = {"bento": "premiere:v2", "image": "new"}
+    monkeypatch.setattr(promoting, "activate", activate)
+    monkeypatch.setattr(
+        promoting,
+        "prepare",
+        lambda version, target, _: ledger.Shipment(target=target, where=shipped[target], digest="x"),
+    )
+    with pytest.raises(RuntimeError, match="out of disk"):
+        promote_model(second.number, ship_to=["bento", "image"])
+    assert activated == [("bento", "premiere:v2"), ("image", "new"), ("bento", "premiere:v1")]
+    assert registry.find(CHAMPION).number == copied_world.promoted["version"]
+    failed = ledger.read()[-1]
+    assert failed.event == "failed"
+    assert "out of disk" in failed.reason
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_says_why(copied_world: World) -> None:
+    with lease(open_store(get_settings().store_uri), get_settings().model_name, "promote-model/other-run"):
+        news = promote_model(another_version().number)
+        assert news["promoted"] is False
+        assert "promote-model/other-run on" in news["reason"]
+        with pytest.raises(RuntimeError, match="other-run"):
+            rollback_model()
+
+
+def test_a_champion_that_changed_since_the_comparison_is_not_overwritten(copied_world: World) -> None:
+    second, third = another_version(), another_version()
+    champion = registry.find(CHAMPION)
+    registry.set_alias(CHAMPION, second)
+    with pytest.raises(RuntimeError, match=f"{second.label} became champion after {third.label} was compared"):
+        promoting.promote(third, champion, Verdict(True, "a test"), ["bento"])
+    assert registry.find(CHAMPION).number == second.number
+
+
+KILLED = """
+import os, sys
+from models.promotion import Verdict
+from tasks import ledger, promoting, registry
+import flows.promote
+
+step, version, calls = int(sys.argv[1]), int(sys.argv[2]), 0
+
+def counted(function):
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == step:
+            print("killed before", getattr(function, "__name__", function), flush=True)
+            os._exit(9)
+        return function(*args, **kwargs)
+    return call
+
+for module, name in ((ledger, "add"), (ledger, "show"), (registry, "set_alias"), (registry, "tag_version"),
+                     (promoting, "prepare"), (promoting, "activate")):
+    setattr(module, name, counted(getattr(module, name)))
+promoting._compare = lambda *_: Verdict(True, "a test")
+flows.promote.try_bento = lambda *_: None
+flows.promote.promote_model(version)
+"""
+
+
+@pytest.mark.timeout(900)
+def test_killed_before_any_step_and_run_again_it_completes(copied_world: World, lenient: None, tmp_path: Path) -> None:
+    versions, champion, killed = (another_version(), another_version()), registry.find(CHAMPION), []
+    for step in range(1, 20):
+        version = versions[step % 2]
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(step), str(version.number)],
+            cwd=PROJECT, env=os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode == 0:
+            break
+        assert done.returncode == 9, done.stderr[-3000:]
+        killed += [line for line in done.stdout.splitlines() if line.startswith("killed before")]
+        found = registry.find(CHAMPION).number
+        assert found in (champion.number, version.number)
+        if found == version.number:  # moved: only after all that was prepared, and with its intent on record
+            assert ledger.unfinished(ledger.read()) or ledger.read()[-1].event == "promoted"
+        promote_model(version.number)
+        records = ledger.read()
+        assert registry.find(CHAMPION).number == version.number
+        assert ledger.unfinished(records) is None
+        assert ledger.champions(records)[-1] == version.number
+        assert ledger.shipments(records, version.number)["bento"].where == f"premiere:{version.label}"
+        champion = version
+    names = [line.split()[-1] for line in killed]
+    assert names[0] == "tag_version"
+    assert {"add", "set_alias", "show"} <= set(names)
+    assert len(killed) >= 7
+    assert open_store(get_settings().store_uri).keys("leases/") == []
+
+
+def test_movies_of_a_frame_are_rated_as_single_ones(world: World, rated: pd.DataFrame) -> None:
+    champion = registry.find(CHAMPION)
+    some = rated.tail(30)
+    np.testing.assert_allclose(
+        rate(champion, "judged", some).ratings, load_fit(champion, "judged").predict(some), atol=1e-9
+    )

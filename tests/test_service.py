@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import World
+from conftest import World, load_fit
 
 from models.facts import iterate
 from models.movie import INPUTS, Movie
@@ -49,7 +49,7 @@ def test_a_prediction_has_an_interval_and_names_its_model(service: str, world: W
 
 
 def test_the_service_answers_as_the_registered_model(service: str, world: World, rated: pd.DataFrame) -> None:
-    model = registry.load_shipped(registry.find(registry.CHAMPION))
+    model = load_fit(registry.find(registry.CHAMPION), "model")
     for movie in iterate(rated.sample(40, random_state=1)):
         request = {name: movie[name] for name in INPUTS}
         request["release_date"] = str(movie["release_date"].date())
@@ -73,7 +73,7 @@ def test_mlflow_answers_as_the_service(service: str, world: World, rated: pd.Dat
         for m in iterate(sample)
     ]
     assert all(r.status_code == 200 for r in served)
-    expected = registry.load_shipped(registry.find(registry.CHAMPION)).predict(sample)
+    expected = load_fit(registry.find(registry.CHAMPION), "model").predict(sample)
     np.testing.assert_allclose(ratings, expected, atol=1e-6)
 
 

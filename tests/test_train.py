@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TODAY, World
+from conftest import TODAY, World, load_fit
 from prefect import flow
 
 from flows.train import train_model
@@ -61,7 +61,7 @@ def test_the_run_keeps_signature_example_parameters_and_trials(world: World) -> 
 
 def test_what_is_judged_ends_before_the_holdout_and_what_ships_knows_everything(world: World) -> None:
     version = registry.find(registry.CHALLENGER)
-    judged, shipped = registry.load_judged(version), registry.load_shipped(version)
+    judged, shipped = load_fit(version, "judged"), load_fit(version, "model")
     holdout_start = date(TODAY.year - 1, TODAY.month, TODAY.day)
     assert date.fromisoformat(judged.learned_until_) <= holdout_start < date.fromisoformat(shipped.learned_until_)
     assert judged.get_params() == shipped.get_params()

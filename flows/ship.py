@@ -1,0 +1,35 @@
+"""Bring the champion's service to further targets: `make container-push` is this with the registry.
+
+python -m flows.ship --to registry
+"""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+
+from tasks.command_line import run_from_shell
+from tasks.ledger import Target
+from tasks.promoting import alone, finish_move, ship
+from tasks.registry import CHAMPION, find
+
+
+@flow(name="ship-model")
+def ship_model(to: list[Target] = ["registry"]) -> dict[str, str]:  # noqa: B006 (shown in the UI, never edited)
+    """Ship the champion's service to targets where it is not yet; return where it lies.
+
+    to: bento, s3, image, registry, ecs, compose.
+    """
+    log = get_run_logger()
+    with alone() as other:
+        if other:
+            raise RuntimeError(f"the champion is being moved by {other}: wait for it, or cancel that run")
+        finish_move()
+        shipments = ship(find(CHAMPION), to)
+    for shipment in shipments:
+        log.info("%s: %s", shipment.target, shipment.where)
+    return {shipment.target: shipment.where for shipment in shipments}
+
+
+if __name__ == "__main__":
+    for target, where in run_from_shell(ship_model).items():
+        print(f"{target:<10}{where}")

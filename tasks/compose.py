@@ -1,0 +1,8 @@
+"""placeholder"""
+
+PROJECT = "premiere"
+
+
+def swap(image: str) -> None:
+    """To be written."""
+    raise NotImplementedError

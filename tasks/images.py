@@ -1,0 +1,189 @@
+"""The service's image: built from the bento, probed, pushed to a registry. Tags are never used twice.
+
+Docker is asked through its SDK (`DOCKER_HOST` and the logins of `docker login` count); only the build goes through
+`bentoml containerize`, which calls the docker command.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from settings import PROJECT, get_settings
+from tasks import bento
+from tasks.probing import probe
+from tasks.registry import Version
+
+MOST_BYTES = 1_200_000_000
+START_SECONDS = 90
+PORT = 3000
+ECR = re.compile(r"^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/")
+
+
+def engine() -> docker.DockerClient:
+    """Connect to the Docker engine; raises RuntimeError, with what to do about it, where there is none."""
+    try:
+        found = docker.from_env(timeout=600)
+        found.ping()
+    except (DockerException, APIError) as error:
+        raise RuntimeError(f"no Docker engine answers ({error}): start one, or set DOCKER_HOST") from error
+    return found
+
+
+def reference(version: Version) -> str:
+    """Return the image's address. Its tag names the version and its content, so it never means two things."""
+    return f"{get_settings().image_repository}:{version.label}-{version.tags['sha256'][:12]}"
+
+
+def build(version: Version) -> dict[str, str]:
+    """Build the image of a version unless it is there, probe it, and return its address and id.
+
+    Raises RuntimeError where it is too large, does not get healthy or answers otherwise than the model.
+    """
+    client, address = engine(), reference(version)
+    if not _local(client, address):
+        labels = {
+            "org.opencontainers.image.title": "premiere",
+            "org.opencontainers.image.version": version.label,
+            "org.opencontainers.image.revision": version.tags["commit"],
+            "premiere.model": get_settings().model_name,
+            "premiere.model.sha256": version.tags["sha256"],
+            "premiere.data": version.tags["data"],
+        }
+        tag = bento.build_bento.fn(version)
+        command = [sys.executable, "-m", "bentoml", "containerize", tag, "--image-tag", address]
+        for name, value in labels.items():
+            command += ["--opt", f"label={name}={value}"]
+        with tempfile.TemporaryDirectory() as folder:  # bentoml reads its template below the current folder only
+            done = subprocess.run(
+                command, env=bento.environment() | _builder() | {"TMPDIR": folder, "PYTHONPATH": str(PROJECT)},
+                cwd=folder, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"bentoml containerize {tag} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    image = client.images.get(address)
+    size = int(image.attrs["Size"])
+    if size > MOST_BYTES:
+        raise RuntimeError(f"{address} has {size / 1e6:.0f} MB, {MOST_BYTES / 1e6:.0f} are allowed: {made_of(image)}")
+    with running(address) as url:
+        probe(version, url)
+    return {"where": address, "digest": str(image.id)}
+
+
+def made_of(image: Any) -> str:
+    """Say what an image is made of, the largest layers first."""
+    layers = sorted(image.history(), key=lambda layer: -layer["Size"])
+    named = (
+        f"{layer['Size'] / 1e6:.0f} MB {re.sub(r'^/bin/sh -c (#.nop. )?', '', layer['CreatedBy'])[:60]}"
+        for layer in layers
+    )
+    return "; ".join(list(named)[:4])
+
+
+@contextmanager
+def running(address: str) -> Iterator[str]:
+    """Run an image, with no right that it does not need, while the block runs; yield its address once it is healthy."""
+    client = engine()
+    container = client.containers.run(
+        address,
+        detach=True,
+        ports={f"{PORT}/tcp": ("127.0.0.1", None)},
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+    )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            container.reload()
+            health = container.attrs["State"].get("Health", {}).get("Status", "without a health check")
+            if health == "healthy":
+                break
+            if container.status == "exited" or time.monotonic() > deadline:
+                words = container.logs(tail=30).decode(errors="replace")
+                raise RuntimeError(f"{address} is {container.status} and {health} after its start:\n{words}")
+            time.sleep(0.3)
+        (port,) = {binding["HostPort"] for binding in container.ports[f"{PORT}/tcp"]}
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        container.remove(force=True)
+
+
+def push(address: str) -> dict[str, str]:
+    """Push an image and return its address by digest. A tag that the registry has already is left as it is."""
+    client = engine()
+    repository, _, tag = address.rpartition(":")
+    if "/" not in repository:
+        raise ValueError(f"IMAGE_REPOSITORY {repository!r} names no registry: write registry.example/premiere")
+    credentials = login(repository)
+    digest = _remote(client, address, credentials)
+    if digest is None:
+        for line in client.images.push(repository, tag, stream=True, decode=True, auth_config=credentials):
+            if "error" in line:
+                raise RuntimeError(f"{address} was not pushed: {line['error']}")
+        digest = _remote(client, address, credentials)
+    if digest is None:
+        raise RuntimeError(f"{address} was pushed, but the registry does not have it")
+    return {"where": f"{repository}@{digest}", "digest": digest}
+
+
+def require(address: str, image_id: str) -> None:
+    """Raise LookupError unless the engine has the image."""
+    client = engine()
+    if not _local(client, image_id):
+        raise LookupError(f"{address} ({image_id[:19]}) is gone from the Docker engine: pull it, or promote again")
+
+
+def require_remote(address: str, digest: str) -> None:
+    """Raise LookupError unless the registry has the image."""
+    if _remote(engine(), address, login(address.partition("@")[0])) != digest:
+        raise LookupError(f"{address} is gone from the registry: push it again from where it still is")
+
+
+def login(repository: str) -> dict[str, str] | None:
+    """Return the login for Amazon ECR, from AWS's credentials; None for others, where docker's own logins count."""
+    found = ECR.match(repository)
+    if not found:
+        return None
+    account, region, _ = found.groups()
+    client = boto3.session.Session().client("ecr", region_name=region)
+    token = client.get_authorization_token(registryIds=[account])["authorizationData"][0]["authorizationToken"]
+    user, _, password = base64.b64decode(token).decode().partition(":")
+    return {"username": user, "password": password}
+
+
+def _local(client: docker.DockerClient, address: str) -> bool:
+    try:
+        client.images.get(address)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _remote(client: docker.DockerClient, address: str, credentials: dict[str, str] | None) -> str | None:
+    """Return the digest that a registry has for an address, or None."""
+    try:
+        return str(client.images.get_registry_data(address, auth_config=credentials).id)
+    except NotFound:
+        return None
+    except APIError as error:
+        if "unknown" in str(error) or "not found" in str(error):  # a registry's words for what it lacks
+            return None
+        raise
+
+
+def _builder() -> dict[str, str]:
+    """Use the engine's classic builder where the docker command has no buildx."""
+    found = subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False)
+    return {"DOCKER_BUILDKIT": os.environ.get("DOCKER_BUILDKIT", "1" if found.returncode == 0 else "0")}

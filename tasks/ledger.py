@@ -1,0 +1,148 @@
+"""The ledger: what was promoted, refused, shipped and rolled back, by whom, when and why. Records are only ever added.
+
+Each record is a file of its own in the store, in the order of time. A `moving` record is written before anything that
+users see changes, with all that is needed to change it: a run that was killed half-way is finished from there.
+
+    python -m tasks.ledger                     all records
+    python -m tasks.ledger --on 2026-11-21     what was in production at the end of that day (UTC)
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+import uuid
+from datetime import UTC, date, datetime, time
+from typing import Any, Literal
+
+from prefect import runtime
+from prefect.artifacts import create_table_artifact
+from pydantic import BaseModel, ConfigDict
+
+from settings import get_settings
+from tasks.store import open_store
+
+Event = Literal["moving", "promoted", "rejected", "shipped", "rolled back", "failed"]
+Target = Literal["bento", "s3", "image", "registry", "ecs", "compose"]
+ENDS = ("promoted", "rolled back", "failed")  # of a move
+FOLDER = "ledger/"
+
+
+class Shipment(BaseModel):
+    """Where a version lies in one target, so that it can be found again without building it."""
+
+    model_config = ConfigDict(frozen=True)
+    target: Target
+    where: str  # tag, key, image address or ARN
+    digest: str  # of the content: SHA-256, an image's id or a registry's digest; a task definition's ARN
+
+
+class Record(BaseModel):
+    """One line of the ledger."""
+
+    model_config = ConfigDict(frozen=True)
+    event: Event
+    at: datetime
+    by: str  # the flow run, or the person at the shell
+    model: str
+    to: int | None = None  # version that it is about
+    previous: int | None = None  # champion before
+    reason: str = ""
+    ends_as: Event | None = None  # of a moving record: what it becomes when it is done
+    sha256: str = ""
+    figures: dict[str, float] = {}
+    shipments: list[Shipment] = []
+
+
+def add(event: Event, **facts: Any) -> Record:
+    """Add a record to the ledger and return it."""
+    record = Record(event=event, at=datetime.now(UTC), by=_author(), model=get_settings().model_name, **facts)
+    key = f"{FOLDER}{record.model}/{record.at:%Y-%m-%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
+    open_store(get_settings().store_uri).write(key, record.model_dump_json(indent=1).encode())
+    return record
+
+
+def read() -> list[Record]:
+    """Return all records of the model, oldest first."""
+    store = open_store(get_settings().store_uri)
+    keys = store.keys(f"{FOLDER}{get_settings().model_name}/")
+    return [Record.model_validate_json(store.read(key)) for key in keys]
+
+
+def unfinished(records: list[Record]) -> Record | None:
+    """Return the move that was begun and neither finished nor given up."""
+    moves = [r for r in records if r.event in ("moving", *ENDS)]
+    return moves[-1] if moves and moves[-1].event == "moving" else None
+
+
+def champions(records: list[Record]) -> list[int]:
+    """Return the versions that lead to the present champion, oldest first; a rollback takes the last ones away."""
+    path: list[int] = []
+    for record in records:
+        if record.to is not None and record.event == "promoted":
+            path = [number for number in path if number != record.to] + [record.to]
+        elif record.to is not None and record.event == "rolled back":
+            path = path[: path.index(record.to) + 1] if record.to in path else [record.to]
+    return path
+
+
+def shipments(records: list[Record], version: int) -> dict[Target, Shipment]:
+    """Return where a version was shipped, the newest for each target."""
+    return {s.target: s for r in records if r.to == version and r.event in (*ENDS, "shipped") for s in r.shipments}
+
+
+def in_production(records: list[Record], at: datetime) -> Record | None:
+    """Return the record that made the champion of a moment, or None where there was none."""
+    moves = [r for r in records if r.event in ("promoted", "rolled back") and r.at <= at]
+    return moves[-1] if moves else None
+
+
+def show() -> None:
+    """Put the ledger into the Prefect UI, newest first."""
+    create_table_artifact(
+        key="ledger", table=rows(read())[::-1], description="Everything that was done to the champion"
+    )
+
+
+def rows(records: list[Record]) -> list[dict[str, str]]:
+    """Return records as a table; unfinished moves are the run's own business."""
+    return [
+        {
+            "at": f"{r.at:%Y-%m-%d %H:%M:%S}",
+            "event": r.event,
+            "version": f"v{r.to}" if r.to else "",
+            "before": f"v{r.previous}" if r.previous else "",
+            "by": r.by,
+            "shipped": " ".join(f"{s.target}={s.where}" for s in r.shipments),
+            "reason": r.reason,
+        }
+        for r in records
+        if r.event != "moving" or r is unfinished(records)
+    ]
+
+
+def _author() -> str:
+    run = runtime.flow_run.name
+    return f"{runtime.flow_run.flow_name}/{run}" if run else f"{getpass.getuser()} at the shell"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the ledger, or what was in production on a day."""
+    parser = argparse.ArgumentParser(description="The ledger of promotions, shipments and rollbacks")
+    parser.add_argument("--on", type=date.fromisoformat, help="a day, YYYY-MM-DD: what was in production at its end")
+    day = parser.parse_args(argv).on
+    records = read()
+    if day:
+        record = in_production(records, datetime.combine(day, time.max, UTC))
+        if record is None:
+            print(f"nothing was in production on {day}")
+            return 1
+        records = [record]
+    for row in rows(records):
+        print("  ".join(value for value in row.values() if value))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
