@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint serve ui bench purge clean lock
+.PHONY: help run test check lint serve ui bench container-push rollback ledger purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -27,6 +27,15 @@ serve: .venv/run  ## the champion on 127.0.0.1, SERVICE_PORT or 3000, in the for
 
 ui: .venv/run  ## Prefect server and MLflow UI, on loopback, until Ctrl-C
 	@$(BIN)/python -m tasks.ui
+
+container-push: .venv/run  ## the champion's service as a container image: built, probed, pushed to IMAGE_REPOSITORY
+	@$(BIN)/python -m flows.ship --to registry
+
+rollback: .venv/run  ## the champion before this one, wherever it was shipped; ARGS='--reason "…"'
+	@$(BIN)/python -m flows.rollback $(ARGS)
+
+ledger: .venv/run  ## what was promoted, shipped and rolled back; ARGS="--on 2026-11-21" what was in production then
+	@$(BIN)/python -m tasks.ledger $(ARGS)
 
 bench: .venv/dev  ## measure speed and memory
 	@$(BIN)/python -m benchmarks

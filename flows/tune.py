@@ -6,6 +6,7 @@ python -m flows.tune --trials 60
 from __future__ import annotations
 
 from datetime import date
+from uuid import UUID
 
 from prefect import flow, runtime
 
@@ -36,7 +37,8 @@ def tune_worker(
     source = source or source_to_learn_from(settings)
     movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
     train, _ = split(movies)
-    best = tune(train, trials, seed, study_name(movies, seed), settings.optuna_storage.get_secret_value(), minutes)
+    study, storage = study_name(movies, seed), settings.optuna_storage.get_secret_value()
+    best = tune(train, trials, seed, study, storage, minutes, sampler_seed=UUID(runtime.flow_run.id).int % 2**32)
     return {"family": best.family, "rmse": best.rmse, "trials": len(best.trials)}
 
 

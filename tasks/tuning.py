@@ -51,10 +51,18 @@ class Tuned:
 
 
 @task(name="tune", task_run_name="tune {trials} trials", tags=["tuning"])
-def tune(movies: pd.DataFrame, trials: int, seed: int, study_name: str, storage: str, minutes: float) -> Tuned:
+def tune(
+    movies: pd.DataFrame,
+    trials: int,
+    seed: int,
+    study_name: str,
+    storage: str,
+    minutes: float,
+    sampler_seed: int | None = None,
+) -> Tuned:
     """Return the best of `trials` recipes on `movies`, of which each year is predicted from those before it."""
     log = get_run_logger()
-    return search(movies, trials, seed, study_name, storage, log.info, minutes)
+    return search(movies, trials, seed, study_name, storage, log.info, minutes, sampler_seed)
 
 
 def search(
@@ -65,15 +73,17 @@ def search(
     storage: str,
     say: Callable[..., None],
     minutes: float = float("inf"),
+    sampler_seed: int | None = None,
 ) -> Tuned:
     """Bring a study to so many trials, alone or beside other workers, within so many minutes, and return its best.
 
     `say` takes a log message and its arguments. The minutes end the asking; what runs is finished, and at least one
-    trial is. Raises ValueError for less than one trial.
+    trial is. `sampler_seed`, `seed` where None, must differ between workers that start together, or they ask for the
+    same recipes. Raises ValueError for less than one trial.
     """
     if trials < 1:
         raise ValueError(f"trials is {trials}: at least 1 is needed to have a best one")
-    study = _open_study(study_name, storage, seed)
+    study = _open_study(study_name, storage, seed if sampler_seed is None else sampler_seed)
     deadline = time.monotonic() + minutes * 60
     evaluate: Callable[..., float] | None = None
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, _Heart(study) as heart:

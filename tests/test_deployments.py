@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import optuna
 import pytest
 from conftest import free_port
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from settings import PROJECT, Settings
 
@@ -29,8 +35,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment of a running server with a worker on the pool of prefect.yaml."""
+def prefect(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[dict[str, str]]:
+    """The environment of a running server with a worker on the pool of prefect.yaml; studies lie on PostgreSQL."""
     home = tmp_path_factory.mktemp("prefect")
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
@@ -41,7 +47,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         "STORE_URI": str(home / "store"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
         "WAREHOUSE_URL": f"sqlite:///{home}/warehouse.db",
-        "OPTUNA_STORAGE": f"sqlite:///{home}/optuna.db",
+        "OPTUNA_STORAGE": postgres,
         "BENTOML_HOME": str(home / "bentos"),
     }
     log = (home / "log").open("wb")
@@ -97,7 +103,7 @@ def test_everything_of_prefect_yaml_is_deployed(prefect: dict[str, str]) -> None
     }
     assert not any("default" in json.dumps(p) and "202" in json.dumps(p) for p in [collect["parameter_openapi_schema"]])
     assert {"daily flows/train.py:train_model", "manual flows/promote.py:promote_model"} <= set(deployed)
-    assert "manual flows/promote.py:rollback_model" in deployed
+    assert {"manual flows/rollback.py:rollback_model", "manual flows/ship.py:ship_model"} <= set(deployed)
     backfill = deployed["backfill flows/collect.py:collect_movies"]
     assert backfill["schedules"] == []
     imdb = deployed["weekly flows/collect_imdb.py:collect_imdb"]
@@ -117,3 +123,64 @@ def test_a_triggered_run_completes_and_leaves_its_movies(prefect: dict[str, str]
     found = {a["key"]: a for a in artifacts}
     assert {"collect-sample", "gap-report-sample"} <= set(found)
     assert "gap-report-sample" in found["collect-sample"]["description"]
+
+
+SPAN = ["-p", 'start="2012-01-01"', "-p", 'end="2026-06-30"']
+
+
+def flow_run(environment: dict[str, str], run_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{environment['PREFECT_API_URL']}/flow_runs/{run_id}").json()
+    return found
+
+
+def begin(environment: dict[str, str], deployment: str, *arguments: str) -> str:
+    """Start a run of a deployment and return its id."""
+    said = run(environment, "deployment", "run", deployment, *arguments)
+    return re.search(r"UUID: (\S+)", said)[1]  # type: ignore[index]
+
+
+def wait_for(environment: dict[str, str], run_id: str, *states: str, seconds: int = 240) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while (found := flow_run(environment, run_id))["state"]["type"] not in states:
+        assert found["state"]["type"] not in ("FAILED", "CRASHED"), found["state"]["message"]
+        assert time.monotonic() < deadline, found["state"]
+        time.sleep(0.5)
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_three_workers_tune_one_study_then_a_person_approves_the_promotion(
+    prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(prefect, "deployment", "run", "collect-movies/backfill", *SPAN, "--watch", "--watch-timeout", "200")
+    asked = ["-p", "trials=6", "-p", 'as_of="2026-06-30"']
+    workers = [begin(prefect, "tune-worker/manual", *asked) for _ in range(3)]
+    for worker in workers:
+        wait_for(prefect, worker, "COMPLETED", seconds=400)
+    storage = prefect["OPTUNA_STORAGE"].replace("postgresql://", "postgresql+psycopg://")
+    (name,) = [n for n in optuna.get_all_study_names(storage) if n.startswith("movie-rating-")]
+    states = Counter(trial.state.name for trial in optuna.load_study(study_name=name, storage=storage).get_trials())
+    assert states["COMPLETE"] + states["PRUNED"] == 6
+    assert states["RUNNING"] == 0
+
+    wait_for(prefect, begin(prefect, "train-model/daily", *asked), "COMPLETED")
+    assert optuna.load_study(study_name=name, storage=storage).trials[-1].number == max(
+        sum(states.values()) - 1, 5
+    )  # train-model found the six trials done
+    promotion = begin(prefect, "promote-model/manual", "-p", "require_approval=true")
+    paused = wait_for(prefect, promotion, "PAUSED")
+    assert paused["state"]["name"] == "Suspended"
+    mlflow = MlflowClient(prefect["MLFLOW_TRACKING_URI"])
+    with pytest.raises(MlflowException):  # nothing moves before somebody says yes
+        mlflow.get_model_version_by_alias("movie-rating", "champion")
+    answer = httpx.post(
+        f"{prefect['PREFECT_API_URL']}/flow_runs/{promotion}/resume",
+        json={"run_input": {"approve": True, "reason": "looks right"}},
+    )
+    assert answer.json()["status"] == "ACCEPT"
+    wait_for(prefect, promotion, "COMPLETED")
+    assert mlflow.get_model_version_by_alias("movie-rating", "champion").version == 1
+    ledger = sorted((Path(prefect["STORE_URI"]) / "ledger" / "movie-rating").iterdir())
+    assert [json.loads(path.read_text())["event"] for path in ledger] == ["moving", "promoted"]
+    artifacts = httpx.post(f"{prefect['PREFECT_API_URL']}/artifacts/latest/filter", json={}).json()
+    assert {"promotion", "ledger", "model-against-baselines"} <= {artifact["key"] for artifact in artifacts}

@@ -21,8 +21,8 @@ import sys
 import pandas as pd
 from tasks import tuning
 tuning.HEARTBEAT, tuning.GRACE = 1, 4
-tuning.search(pd.read_pickle(sys.argv[1]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[2], sys.argv[3],
-              lambda message, *values: print(message % values, flush=True))
+tuning.search(pd.read_pickle(sys.argv[1]), int(sys.argv[4]), 0, sys.argv[2], sys.argv[3],
+              lambda message, *values: print(message % values, flush=True), sampler_seed=int(sys.argv[5]))
 """
 
 
