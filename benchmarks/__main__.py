@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import collection, compare, features, imdb
+from benchmarks import collection, compare, features, imdb, shipping, tuning
 
 ALL = {
     "features": features.main,
@@ -12,6 +12,8 @@ ALL = {
     "compare": compare.main,
     "collection": collection.main,
     "imdb": imdb.main,
+    "tuning": tuning.main,
+    "shipping": shipping.main,
 }
 
 if __name__ == "__main__":

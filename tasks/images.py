@@ -29,6 +29,7 @@ from tasks.registry import Version
 MOST_BYTES = 1_200_000_000
 START_SECONDS = 90
 PORT = 3000
+_STEP = re.compile(r"^(\|\d+( \S+=\S+)* )?/bin/sh -c (#\(nop\) +)?")  # what the builder writes before a step
 ECR = re.compile(r"^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/")
 
 
@@ -84,12 +85,11 @@ def build(version: Version) -> dict[str, str]:
 
 def made_of(image: Any) -> str:
     """Say what an image is made of, the largest layers first."""
-    layers = sorted(image.history(), key=lambda layer: -layer["Size"])
-    named = (
-        f"{layer['Size'] / 1e6:.0f} MB {re.sub(r'^/bin/sh -c (#.nop. )?', '', layer['CreatedBy'])[:60]}"
+    layers = sorted(image.history(), key=lambda layer: -layer["Size"])[:4]
+    return "; ".join(
+        f"{layer['Size'] / 1e6:.0f} MB {_STEP.sub('', layer['CreatedBy'])[:60].strip() or 'base image'}"
         for layer in layers
     )
-    return "; ".join(list(named)[:4])
 
 
 @contextmanager

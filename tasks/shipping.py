@@ -50,7 +50,7 @@ def prepare(version: Version, target: Target, before: dict[Target, Shipment]) ->
         case "ecs":
             return Shipment(target=target, **ecs.register(before["registry"].where))
         case "compose":
-            return Shipment(target=target, where=compose.PROJECT, digest=before["image"].digest)
+            return Shipment(target=target, where=before["image"].where, digest=before["image"].digest)
 
 
 @task(name="activate", task_run_name="activate {shipment.target} {shipment.where}")
@@ -62,7 +62,7 @@ def activate(shipment: Shipment) -> None:
         "image": lambda s: images.require(s.where, s.digest),
         "registry": lambda s: images.require_remote(s.where, s.digest),
         "ecs": lambda s: ecs.update(s.where),
-        "compose": lambda s: compose.swap(s.digest),
+        "compose": lambda s: compose.swap(s.where, s.digest),
     }
     switch[shipment.target](shipment)
     get_run_logger().info("%s: %s (%s)", shipment.target, shipment.where, shipment.digest[:19])

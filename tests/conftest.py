@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -27,9 +28,11 @@ import uvicorn
 from skops import io as skops_io
 
 from models.estimator import TRUSTED_TYPES, RatingModel
+from models.promotion import Verdict
 from sample import generator, tmdb_server
 from settings import PROJECT, Settings, get_settings
-from tasks.registry import Version, download
+from tasks import registry
+from tasks.registry import CHAMPION, Version, download
 from tasks.tmdb import now, record
 
 RCLONE = Path(sys.executable).with_name("rclone")
@@ -149,6 +152,39 @@ def world(_world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     set_environment(monkeypatch, _world.folder)
     yield _world
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def copied_world(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A copy of the world that a test may move as it likes; BentoML, which reads its home once, keeps the first."""
+    folder = tmp_path / "world"
+    shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("bentos"))
+    set_environment(monkeypatch, folder)
+    monkeypatch.setenv("BENTOML_HOME", str(world.folder / "bentos"))
+    get_settings.cache_clear()
+    yield dataclasses.replace(world, folder=folder)
+    get_settings.cache_clear()
+
+
+def another_version() -> Version:
+    """Register the champion's model once more, as a version of its own."""
+    client, name, champion = registry.client(), get_settings().model_name, registry.find(CHAMPION)
+    source = client.get_model_version(name, str(champion.number)).source
+    tags = {k: v for k, v in champion.tags.items() if k not in ("verdict", "promoted_at", "rolled_back")}
+    return registry.find(
+        str(client.create_model_version(name, source=source, run_id=champion.run_id, tags=tags).version)
+    )
+
+
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that lets every version but the champion pass: what follows it is what is tested."""
+
+    def compare(challenger: Version, champion: Version | None, gate: Any) -> Verdict:
+        return Verdict(champion is None or champion.number != challenger.number, "a test")
+
+    monkeypatch.setattr("tasks.promoting._compare", compare)
+    monkeypatch.setattr("flows.promote.try_bento", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

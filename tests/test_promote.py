@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import World, load_fit, set_environment
+from conftest import World, another_version, load_fit
 
 from flows.promote import promote_model
 from flows.rollback import rollback_model
@@ -28,41 +27,8 @@ from tasks.bento import environment
 from tasks.lease import lease
 from tasks.probing import GOLDEN_MOVIES, probe
 from tasks.rating import Rated, rate
-from tasks.registry import CHAMPION, Version
+from tasks.registry import CHAMPION
 from tasks.store import open_store
-
-
-@pytest.fixture
-def copied_world(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A copy of the world that a test may move as it likes; BentoML, which reads its home once, keeps the first."""
-    folder = tmp_path / "world"
-    shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("bentos"))
-    set_environment(monkeypatch, folder)
-    monkeypatch.setenv("BENTOML_HOME", str(world.folder / "bentos"))
-    get_settings.cache_clear()
-    yield dataclasses.replace(world, folder=folder)
-    get_settings.cache_clear()
-
-
-def another_version() -> Version:
-    """Register the champion's model once more, as a version of its own."""
-    client, name, champion = registry.client(), get_settings().model_name, registry.find(CHAMPION)
-    source = client.get_model_version(name, str(champion.number)).source
-    tags = {k: v for k, v in champion.tags.items() if k not in ("verdict", "promoted_at", "rolled_back")}
-    return registry.find(
-        str(client.create_model_version(name, source=source, run_id=champion.run_id, tags=tags).version)
-    )
-
-
-@pytest.fixture
-def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gate that lets every version but the champion pass: what follows it is what is tested."""
-
-    def compare(challenger: Version, champion: Version | None, gate: Any) -> Verdict:
-        return Verdict(champion is None or champion.number != challenger.number, "a test")
-
-    monkeypatch.setattr(promoting, "_compare", compare)
-    monkeypatch.setattr("flows.promote.try_bento", lambda *_: None)
 
 
 def test_the_first_good_model_becomes_champion_and_a_bento(world: World) -> None:
