@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint serve ui bench container-push rollback ledger purge clean lock
+.PHONY: help run test check lint serve ui bench container-push image rollback ledger purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -36,6 +36,9 @@ rollback: .venv/run  ## the champion before this one, wherever it was shipped; A
 
 ledger: .venv/run  ## what was promoted, shipped and rolled back; ARGS="--on 2026-11-21" what was in production then
 	@$(BIN)/python -m tasks.ledger $(ARGS)
+
+image:  ## the image of the flows, for the docker work pool; needs Docker
+	docker build --build-arg SOURCE_COMMIT=$$(git rev-parse HEAD) --tag premiere-flows:$$(git rev-parse --short=12 HEAD) .
 
 bench: .venv/dev  ## measure speed and memory
 	@$(BIN)/python -m benchmarks

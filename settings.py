@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     )
     ecs_cluster: str | None = Field(None, description="Amazon ECS: cluster of the service")
     ecs_service: str | None = Field(None, description="Amazon ECS: name of the service")
+    source_commit: str = Field("unknown", description="commit of the code where there is no checkout, as in an image")
     service_port: int = Field(3000, ge=1, le=65535, description="port of `make serve`, on loopback")
 
     @field_validator("tmdb_base_url")

@@ -311,14 +311,14 @@ def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
     needed = []
     for fold in folds:
         booster = clone(learner).set_params(n_estimators=MOST_TREES)
-        judged: dict[str, Any] = {"sample_weight": fold.weights, "eval_set": [(fold.table, fold.ratings)]}
+        learned: dict[str, Any] = {"X": fold.learned, "y": fold.learned_ratings, "sample_weight": fold.weights}
         if isinstance(booster, XGBRegressor):
             booster.set_params(early_stopping_rounds=PATIENCE)
-            booster.fit(fold.learned, fold.learned_ratings, verbose=False, **judged)
+            booster.fit(**learned, eval_set=[(fold.table, fold.ratings)], verbose=False)
             needed.append(booster.best_iteration + 1)
         else:
             stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-            booster.fit(fold.learned, fold.learned_ratings, eval_metric="rmse", callbacks=[stop], **judged)
+            booster.fit(**learned, eval_X=fold.table, eval_y=fold.ratings, eval_metric="rmse", callbacks=[stop])
             needed.append(booster.best_iteration_)
     return max(round(sum(needed) / len(needed)), 1)
 

@@ -276,11 +276,11 @@ def lock_hash() -> str:
 
 
 def commit() -> str:
-    """Return the commit of the project's checkout, or "unknown" where there is no checkout or no git."""
+    """Return the commit of the project's checkout, or SOURCE_COMMIT where there is no checkout or no git."""
     if not (PROJECT / ".git").exists() or not shutil.which("git"):
-        return "unknown"
+        return get_settings().source_commit
     found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    return found.stdout.strip() or get_settings().source_commit
 
 
 def _experiment(mlflow_client: Any) -> str:
