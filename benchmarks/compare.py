@@ -24,7 +24,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from xgboost import XGBRegressor
 
 from models.estimator import RatingModel, learnable
-from models.evaluation import MIN_VOTES, baselines, metrics
+from models.evaluation import MIN_VOTES, baselines, metrics, slices
 from models.facts import cached_sentiment
 from models.features import MovieFeatures
 from settings import PROJECT
@@ -32,6 +32,7 @@ from tasks.tmdb import now, record
 
 REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)
+LARGE = 300  # movies of a slice whose coverage is shown
 TRAILING = "trailing five-year mean"
 Rival = Callable[[pd.DataFrame, pd.DataFrame], NDArray[np.float64]]
 
@@ -51,7 +52,7 @@ def main() -> None:
     seconds: dict[str, float] = {}
     held: dict[float, list[NDArray[np.bool_]]] = {0.8: [], 0.9: []}
     widths: dict[float, list[NDArray[np.float64]]] = {0.8: [], 0.9: []}
-    actual, years = [], []
+    actual, years, parts = [], [], []
     for year in YEARS:
         start = pd.Timestamp(year, 1, 1)
         train = movies[movies["release_date"] < start].reset_index(drop=True)
@@ -59,6 +60,7 @@ def main() -> None:
         y = test["vote_average"].to_numpy(dtype=float)
         actual.append(y)
         years.append(np.full(len(y), year))
+        parts.append(test)
         for name, values in baselines(train[train["vote_count"] >= MIN_VOTES], test).items():
             predicted.setdefault(name, []).append(values)
         for name, rival in rivals.items():
@@ -94,6 +96,8 @@ def main() -> None:
         )
         low, high = np.quantile(wide, [0.05, 0.95])
         print(f"  from {low:.2f} to {high:.2f} wide for nine movies of ten")
+        large = {n: part for n, part in slices(pd.concat(parts)).items() if part.sum() >= LARGE and n[:4] != "year"}
+        print("  " + ", ".join(f"{name} {inside[part].mean():.1%}" for name, part in large.items()))
 
 
 def real_movies() -> pd.DataFrame:
