@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint serve ui bench container-push image rollback ledger purge clean lock
+.PHONY: help run test check lint serve ui bench container-push deploy image rollback ledger purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -36,6 +36,12 @@ rollback: .venv/run  ## the champion before this one, wherever it was shipped; A
 
 ledger: .venv/run  ## what was promoted, shipped and rolled back; ARGS="--on 2026-11-21" what was in production then
 	@$(BIN)/python -m tasks.ledger $(ARGS)
+
+deploy: .venv/run  ## work pools, deployments and automations, on the Prefect server of PREFECT_API_URL
+	@$(BIN)/prefect work-pool create premiere --type process --overwrite
+	@$(BIN)/prefect work-pool create docker --type docker --base-job-template deploy/docker-pool.json --overwrite
+	@PREMIERE_TAG=$$(git rev-parse --short=12 HEAD) $(BIN)/prefect --no-prompt deploy --all
+	@PREFECT_EXPERIMENTAL_EVENTS=true $(BIN)/python -m tasks.automations
 
 image:  ## the image of the flows, for the docker work pool; needs Docker
 	docker build --build-arg SOURCE_COMMIT=$$(git rev-parse HEAD) --tag premiere-flows:$$(git rev-parse --short=12 HEAD) .

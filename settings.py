@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     image_repository: str = Field(
         "premiere", pattern=r"^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$", description="where images of the service are pushed"
     )
+    alert_webhook_url: SecretStr | None = Field(None, description="where failed runs are told, as JSON with a text")
     ecs_cluster: str | None = Field(None, description="Amazon ECS: cluster of the service")
     ecs_service: str | None = Field(None, description="Amazon ECS: name of the service")
     source_commit: str = Field("unknown", description="commit of the code where there is no checkout, as in an image")

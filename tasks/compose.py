@@ -23,10 +23,9 @@ FOLDER = PROJECT / "deploy" / "compose"
 STATE = FOLDER / ".env"
 OTHER = {"blue": "green", "green": "blue"}
 READY_SECONDS, DRAIN_SECONDS = 120, 20
-ASK = (
-    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock'); "
-    "s.sendall(sys.argv[1].encode() + b'\\n'); print(s.makefile().read())"
-)
+ASK = """import socket, sys, time; s = socket.socket(socket.AF_UNIX)
+while s.connect_ex("/run/haproxy/admin.sock"): time.sleep(0.1)
+s.sendall(sys.argv[1].encode() + b"\\n"); print(s.makefile().read())"""
 
 
 def swap(image: str, image_id: str) -> None:
@@ -116,9 +115,9 @@ def _servers() -> dict[str, dict[str, str]]:
 def _ask_front(command: str) -> str:
     """Send a command to HAProxy's runtime API."""
     (front,) = _containers("front")
-    code, output = front.exec_run(["python", "-c", ASK, command])
-    if code:
-        raise RuntimeError(f"the front did not answer: {output.decode()}")
+    code, output = front.exec_run(["timeout", "10", "python", "-c", ASK, command])
+    if code or output.strip().startswith((b"No such", b"Unknown", b"Can't")):
+        raise RuntimeError(f"the front answers {command!r} with {output.decode()!r}")
     return str(output.decode())
 
 
@@ -126,7 +125,7 @@ def _containers(service: str) -> list[Any]:
     """Return the containers of a service of the compose file, stopped ones too."""
     labels = {"project": _state()["COMPOSE_PROJECT_NAME"], "service": service, "oneoff": "False"}
     wanted = [f"com.docker.compose.{key}={value}" for key, value in labels.items()]
-    return list(engine().containers.list(all=True, filters={"label": wanted}))
+    return list(engine().containers.list(all=True, filters={"label": wanted}, ignore_removed=True))
 
 
 def _colour(container: Any) -> str:

@@ -37,7 +37,11 @@ def main() -> int:
             *(str(here / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT)),
             *("--backend-store-uri", uri, "--workers", "1"),
         ]
-    environment = os.environ | {"PREFECT_LOGGING_SERVER_LEVEL": "WARNING", "MLFLOW_LOGGING_LEVEL": "ERROR"}
+    environment = os.environ | {
+        "PREFECT_EXPERIMENTAL_EVENTS": "true",
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+    }
     running = {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -8,9 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from mlflow.exceptions import MlflowException
 
 from settings import PROJECT, Settings
 
+DOCKER_POOL = "deploy/docker-pool.json"
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 
@@ -44,6 +47,9 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+        "PREFECT_EXPERIMENTAL_EVENTS": "true",
+        "PREMIERE_TAG": "none",
+        "PYTHONPATH": str(PROJECT),
         "STORE_URI": str(home / "store"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
         "WAREHOUSE_URL": f"sqlite:///{home}/warehouse.db",
@@ -66,6 +72,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
                 assert time.monotonic() < deadline, (home / "log").read_text()
             time.sleep(0.5)
         run(environment, "work-pool", "create", "premiere", "--type", "process")
+        run(environment, "work-pool", "create", "docker", "--type", "docker", "--base-job-template", DOCKER_POOL)
         run(environment, "--no-prompt", "deploy", "--all")
         worker = subprocess.Popen(
             [PREFECT, "worker", "start", "--pool", "premiere"],
@@ -184,3 +191,47 @@ def test_three_workers_tune_one_study_then_a_person_approves_the_promotion(
     assert [json.loads(path.read_text())["event"] for path in ledger] == ["moving", "promoted"]
     artifacts = httpx.post(f"{prefect['PREFECT_API_URL']}/artifacts/latest/filter", json={}).json()
     assert {"promotion", "ledger", "model-against-baselines"} <= {artifact["key"] for artifact in artifacts}
+
+
+def test_a_run_lost_in_pending_frees_its_pool_and_a_webhook_hears_of_it(prefect: dict[str, str]) -> None:
+    heard: list[Any] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    hook = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    secret = f"http://127.0.0.1:{hook.server_port}/secret-path"
+    command = [sys.executable, "-m", "tasks.automations", "--pending-seconds", "10"]
+    for _ in range(2):  # the second time they are brought up to date, not doubled
+        done = subprocess.run(
+            command, env=prefect | {"ALERT_WEBHOOK_URL": secret}, cwd=PROJECT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    api = prefect["PREFECT_API_URL"]
+    automations = httpx.post(f"{api}/automations/filter", json={}).text
+    assert automations.count("premiere: free runs lost in Pending") == 1
+    assert "secret-path" not in automations
+
+    deployment = httpx.get(f"{api}/deployments/name/collect-movies/daily").json()["id"]
+    scheduled = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2099-01-01T00:00:00Z"}}
+    lost = httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json={"state": scheduled}).json()["id"]
+    pending = httpx.post(f"{api}/flow_runs/{lost}/set_state", json={"state": {"type": "PENDING"}, "force": True})
+    assert pending.json()["status"] == "ACCEPT"
+    deadline = time.monotonic() + 60
+    while (state := flow_run(prefect, lost)["state"])["type"] != "CRASHED":
+        assert time.monotonic() < deadline, state
+        time.sleep(0.5)
+    assert "did not start within 10 s" in state["message"]
+    while not heard:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert "collect-movies" in heard[0]["text"]
+    assert "Crashed" in heard[0]["text"]
+    assert f"/flow-runs/flow-run/{lost}" in heard[0]["text"]
+    hook.shutdown()
