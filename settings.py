@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     tmdb_rate: float = Field(40.0, gt=0, le=1000, description="requests a second, at most")
     tmdb_max_age_days: int = Field(180, ge=91, description="TMDB's terms: no record is kept longer, in days")
     imdb_base_url: str = Field("https://datasets.imdbws.com", description="where IMDb's data sets lie; a folder works")
-    store_uri: str = Field("data", description="a folder or s3://bucket/prefix")
+    store_uri: str = Field("data", description="a folder, s3://bucket/prefix or s3-bucket/block")
     warehouse_url: SecretStr = Field(
         SecretStr(f"sqlite:///{PROJECT}/warehouse.db"), description="database that mirrors the catalogue"
     )
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     @classmethod
     def _anchor_folder(cls, value: str) -> str:
         """A relative folder belongs to the project, wherever a worker was started."""
-        if value.startswith("s3://"):
+        if value.startswith(("s3://", "s3-bucket/")):
             return value.rstrip("/")
         if "://" in value:
             raise ValueError(f"STORE_URI {value!r} must be a folder or s3://bucket/prefix")

@@ -1,7 +1,8 @@
 """Bytes by key, in a folder or in S3, the same way.
 
 A write is atomic: a reader finds the old bytes or the new ones, never half. It knows nothing of movies. Credentials
-and endpoint of S3 come from the AWS environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, a role, …).
+and endpoint of S3 come from the AWS environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, a role, …), or from a block
+of prefect-aws.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+BLOCK = "s3-bucket/"
 
 
 class Store(Protocol):
@@ -71,7 +74,8 @@ class FolderStore:
 class S3Store:
     """A store under a prefix of an S3 bucket, Amazon's or another's."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, credentials: Any = None) -> None:
+        """`credentials` is a block of prefect-aws; without it AWS's environment counts."""
         self.bucket, self.prefix = bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
         # Servers other than Amazon's do not know its newer checksums.
@@ -83,7 +87,9 @@ class S3Store:
             retries={"max_attempts": 5, "mode": "standard"},
         )
         # A session of its own: boto3's default one keeps the first credentials that it saw.
-        self._client: Any = boto3.session.Session().client("s3", config=config)
+        session = credentials.get_boto3_session() if credentials else boto3.session.Session()
+        endpoint = credentials.aws_client_parameters.endpoint_url if credentials else None
+        self._client: Any = session.client("s3", config=config, endpoint_url=endpoint)
 
     def read(self, key: str) -> bytes:
         try:
@@ -106,7 +112,12 @@ class S3Store:
 
 
 def open_store(uri: str) -> Store:
-    """Open the store at a folder or at s3://bucket/prefix."""
+    """Open the store at a folder, at s3://bucket/prefix, or where the Prefect block s3-bucket/name says."""
+    if uri.startswith(BLOCK):
+        from prefect_aws.s3 import S3Bucket  # slow, and used by few
+
+        block: Any = S3Bucket.load(uri.removeprefix(BLOCK))
+        return S3Store(block.bucket_name, block.bucket_folder, block.credentials)
     parts = urlsplit(uri)
     if parts.scheme == "s3":
         if len(parts.netloc) < 3:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from conftest import SECRET, S3Server, serving
+from conftest import KEY, SECRET, S3Server, serving
+from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
 
 from settings import PROJECT, Settings
 from tasks.catalogue import list_partitions, movie_table, read_catalogue, write_partition
@@ -31,6 +32,23 @@ def test_what_is_written_is_read_listed_and_deleted(server: S3Server) -> None:
     assert store.keys("") == ["b/2"]
     with pytest.raises(FileNotFoundError, match=r"s3://movies/some/prefix/a/1"):
         store.read("a/1")
+
+
+def test_a_block_of_prefect_names_bucket_and_credentials(
+    server: S3Server, prefect_api: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+    endpoint = AwsClientParameters(endpoint_url=f"http://127.0.0.1:{server.port}")
+    credentials = AwsCredentials(**keys, aws_client_parameters=endpoint)
+    credentials.save("test", overwrite=True)
+    S3Bucket(bucket_name="movies", bucket_folder="deep", credentials=AwsCredentials.load("test")).save("store")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name)
+    store = open_store("s3-bucket/store")
+    store.write("a/1", b"one")
+    assert store.read("a/1") == b"one"
+    assert store.uri == "s3://movies/deep"
+    assert (server.folder / "movies" / "deep" / "a" / "1").read_bytes() == b"one"
 
 
 def test_a_wrong_secret_is_refused(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
