@@ -6,14 +6,16 @@ So a run that is killed half-way is finished by the next one, and a target that 
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from prefect import get_run_logger, runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.input import RunInput
@@ -54,8 +56,8 @@ def alone() -> Iterator[str]:
 @task(name="compare", task_run_name="compare {challenger.label} with the champion")
 def compare(challenger: Version, champion: Version | None, gate: Gate) -> Verdict:
     """Judge the challenger's hold-out fit against the champion's and the baselines, on movies new to both."""
-    verdict = _compare(challenger, champion, gate)
-    _show(challenger, verdict)
+    verdict, plot = _compare(challenger, champion, gate)
+    _show(challenger, verdict, plot)
     registry.tag_version(challenger, {"verdict": verdict.reason, "figures": json.dumps(verdict.figures)})
     if not verdict.promote and not (champion and champion.number == challenger.number):
         facts = {"previous": champion.number if champion else None, "figures": verdict.figures}
@@ -63,24 +65,26 @@ def compare(challenger: Version, champion: Version | None, gate: Gate) -> Verdic
     return verdict
 
 
-def _compare(challenger: Version, champion: Version | None, gate: Gate) -> Verdict:
+def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple[Verdict, Figure | None]:
     if champion and champion.number == challenger.number:
-        return Verdict(False, f"{challenger.label} is champion already")
+        return Verdict(False, f"{challenger.label} is champion already"), None
     if "rolled_back" in challenger.tags:
-        return Verdict(False, f"{challenger.label} was rolled back on {challenger.tags['rolled_back']}")
+        return Verdict(False, f"{challenger.label} was rolled back on {challenger.tags['rolled_back']}"), None
     if champion and champion.tags["synthetic"] != challenger.tags["synthetic"]:
         if challenger.tags["synthetic"] == "true":
-            return Verdict(False, f"{challenger.label} learned from synthetic movies, the champion from real ones")
+            return Verdict(
+                False, f"{challenger.label} learned from synthetic movies, the champion from real ones"
+            ), None
         champion = None  # a model of real movies owes nothing to one of the sample
     if champion and champion.tags["source"] != challenger.tags["source"]:
         reason = "{} learned ratings of {}, the champion those of {}: give it a MODEL_NAME of its own"
-        return Verdict(False, reason.format(challenger.label, challenger.tags["source"], champion.tags["source"]))
+        return Verdict(False, reason.format(challenger.label, challenger.tags["source"], champion.tags["source"])), None
     as_of = pd.Timestamp(challenger.tags["as_of"])
     train, holdout = split_by_release(load_movies.fn(challenger.tags["source"], as_of.date()), as_of)
     until = [v.tags["judged_until"] for v in (challenger, champion) if v]
     unseen = holdout[holdout["release_date"] > pd.Timestamp(max(until))]
     if unseen.empty:
-        return Verdict(False, f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
+        return Verdict(False, f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}"), None
     actual = unseen["vote_average"].to_numpy(dtype=float)
     new: Rated = rate(challenger, "judged", unseen)
     old = rate(champion, "judged", unseen).ratings if champion else None
@@ -93,28 +97,26 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> Verdi
         slices(unseen),
         gate,
     )
-    _keep_plot(challenger, actual, new.ratings, old)
-    return verdict
+    return verdict, verdict_plot(actual, new.ratings, old)
 
 
-def _show(challenger: Version, verdict: Verdict) -> None:
-    """Put the verdict, its checks and its figures into the Prefect UI."""
+def _show(challenger: Version, verdict: Verdict, plot: Figure | None) -> None:
+    """Put the verdict, its checks, figures and plot into the Prefect UI, and the plot into MLflow."""
     outcome = "passes the gate" if verdict.promote else "is not promoted"
-    checks = "\n".join(f"| {'✓' if c.passed else '✗'} | {c.name} | {c.words} |" for c in verdict.checks)
+    parts = [f"**{challenger.label} {outcome}.** {verdict.reason}"]
+    if plot:
+        registry.client().log_figure(challenger.run_id, plot, "verdict.png")
+        image = io.BytesIO()
+        plot.savefig(image, format="png", dpi=70)
+        parts.append(
+            f"![how sure the difference is](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})"
+        )
+        plt.close(plot)
+    checks = "\n".join(f"| {'✓' if check.passed else '✗'} | {check.words} |" for check in verdict.checks)
     figures = "\n".join(f"| {name} | {value:.4f} |" for name, value in verdict.figures.items())
-    create_markdown_artifact(
-        key="promotion",
-        markdown=f"**{challenger.label} {outcome}.** {verdict.reason}\n\n| | check | |\n|---|---|---|\n{checks}\n\n"
-        f"| figure | value |\n|---|---|\n{figures}\n\nThe plot is `verdict.png` of the version's run in MLflow.\n",
-        description=f"The verdict on {challenger.label}",
-    )
-
-
-def _keep_plot(
-    challenger: Version, actual: NDArray[np.float64], new: NDArray[np.float64], old: NDArray[np.float64] | None
-) -> None:
-    figure = verdict_plot(actual, new, old)
-    registry.client().log_figure(challenger.run_id, figure, "verdict.png")
+    parts += [f"| | check |\n|---|---|\n{checks}", f"| figure | value |\n|---|---|\n{figures}"]
+    description = f"The verdict on {challenger.label}"
+    create_markdown_artifact(key="promotion", markdown="\n\n".join(parts), description=description)
 
 
 def current_champion() -> Version | None:

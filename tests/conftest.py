@@ -180,8 +180,8 @@ def another_version() -> Version:
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate that lets every version but the champion pass: what follows it is what is tested."""
 
-    def compare(challenger: Version, champion: Version | None, gate: Any) -> Verdict:
-        return Verdict(champion is None or champion.number != challenger.number, "a test")
+    def compare(challenger: Version, champion: Version | None, gate: Any) -> tuple[Verdict, None]:
+        return Verdict(champion is None or champion.number != challenger.number, "a test"), None
 
     monkeypatch.setattr("tasks.promoting._compare", compare)
     monkeypatch.setattr("flows.promote.try_bento", lambda *_: None)

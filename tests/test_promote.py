@@ -246,7 +246,7 @@ def counted(function):
 for module, name in ((ledger, "add"), (ledger, "show"), (registry, "set_alias"), (registry, "tag_version"),
                      (promoting, "prepare"), (promoting, "activate")):
     setattr(module, name, counted(getattr(module, name)))
-promoting._compare = lambda *_: Verdict(True, "a test")
+promoting._compare = lambda *_: (Verdict(True, "a test"), None)
 flows.promote.try_bento = lambda *_: None
 flows.promote.promote_model(version)
 """
