@@ -18,6 +18,7 @@ from lightgbm import LGBMRegressor
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from xgboost import XGBRegressor
 
@@ -28,6 +29,7 @@ from models.intervals import ConformalInterval
 from models.linear import LinearText
 from models.movie import MAX_RATING, MIN_RATING
 from models.reasons import Neighbour, Neighbours, Reason, gather, tree_contributions
+from models.trees import predict_trees
 
 VOTES_FOR_HALF_WEIGHT = 20.0
 YEARS_FOR_HALF_WEIGHT = 10.0
@@ -196,7 +198,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         if y is not None:
             X = X.assign(vote_average=np.asarray(y, dtype=float))
         self.learner()  # an unknown family is refused before the work
-        self.features_ = MovieFeatures(self.histories).fit(X)
+        self.features_, self._doubt_columns = MovieFeatures(self.histories).fit(X), None
         table = self.features_.transform(X)
         ratings = X["vote_average"].to_numpy(dtype=float)
         texts = [written(movie) for movie in iterate(X)]
@@ -227,11 +229,12 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self, X: pd.DataFrame | Iterable[RawMovie], level: float = 0.9
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return ratings, lower and upper ends of the interval at `level`, n each, 0 to 10."""
-        check_is_fitted(self, "interval_")
+        if not hasattr(self, "interval_"):  # check_is_fitted costs a tenth of a prediction
+            raise NotFittedError("fit RatingModel before it can predict")
         if not isinstance(X, pd.DataFrame):
             X = list(X)
         table = self.features_.transform(X)
-        trees = np.asarray(self.trees_.predict(table), dtype=float)
+        trees = predict_trees(self.trees_, table)
         linear = self.linear_.predict(table, [written(movie) for movie in iterate(X)])
         ratings = self._blend(trees, linear)
         half = self.interval_.half_width(self._doubt(table, trees, linear), level)
@@ -283,9 +286,20 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def _doubt(
         self, table: NDArray[np.float64], trees: NDArray[np.float64], linear: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        names = self.features_.columns_
-        columns = [table[:, names.index(name)] for name in DOUBTS if name in names]
-        return np.column_stack([self._blend(trees, linear), np.abs(trees - linear), *columns])
+        voices = np.column_stack([self._blend(trees, linear), np.abs(trees - linear)])
+        return np.hstack([voices, table[:, self._doubts()]])
+
+    def _doubts(self) -> list[int]:
+        """Return the columns of `DOUBTS`."""
+        if self._doubt_columns is None:
+            names = self.features_.columns_
+            self._doubt_columns = [names.index(name) for name in DOUBTS if name in names]
+        return self._doubt_columns
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k != "_doubt_columns"}
+
+    _doubt_columns: list[int] | None = None
 
 
 @dataclass(frozen=True)

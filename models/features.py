@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import NotFittedError
 
 from models.expectation import Expectation
 from models.facts import (
@@ -148,7 +148,8 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
         With `known_until`, a day number, histories end before that day even for movies released later: what a model
         fitted then would have known. Without it they end at each movie's own release.
         """
-        check_is_fitted(self, "columns_")
+        if not hasattr(self, "columns_"):  # check_is_fitted costs as much as a movie
+            raise NotFittedError("fit MovieFeatures on rated movies before it can number others")
         if isinstance(X, pd.DataFrame):
             batches = [self._transform(batch, cached_sentiment, known_until) for batch in _batches(X)]
             return np.vstack(batches or [np.empty((0, len(self.columns_)))])
@@ -157,19 +158,19 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
     def _transform(
         self, movies: Sequence[RawMovie], sentiment: Sentiment, known_until: int | None
     ) -> NDArray[np.float64]:
+        tables = self._tables or self._load()
         facts = self._facts(movies, sentiment)
         if not self.histories:
             return facts
-        tables = self._tables or self._load()
         days = _days(movie.get("release_date") for movie in movies)
-        days = np.where(days > 0, days, self.today_)
+        days[days == 0] = self.today_
         expected = self.expectation_.predict(facts, days)
         rows = [
             self._history_row(movie, day, min(day, known_until) if known_until else day, tables)
             for movie, day in zip(movies, days.tolist(), strict=True)
         ]
         histories = np.array(rows, dtype=np.float64).reshape(len(movies), len(self.columns_) - len(FACTS) - 1)
-        return np.column_stack([facts, expected, histories])
+        return np.concatenate([facts, expected[:, np.newaxis], histories], axis=1)
 
     def row(self, movie: RawMovie) -> list[float]:
         """Number one raw movie, in the order of `sources`."""

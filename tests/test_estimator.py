@@ -9,8 +9,9 @@ from skops import io as skops_io
 
 from models.estimator import FAMILIES, MOST_TREES, TRUSTED_TYPES, Fold, RatingModel, learnable, trees_needed
 from models.evaluation import baselines, metrics, split_by_release
-from models.facts import iterate
+from models.facts import iterate, written
 from models.movie import INPUTS
+from models.trees import predict_trees
 from sample.generator import NOISE
 
 
@@ -150,3 +151,19 @@ def test_early_stopping_takes_fewer_trees_where_there_is_nothing_to_learn() -> N
         assert in_vain
         assert in_vain < 100 < needed <= MOST_TREES
     assert trees_needed(RatingModel("random_forest").learner(), [fold(signal)]) is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_fast_paths_give_what_the_libraries_give(family: str, split: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    """Trees without their wrappers, words without sparse algebra: the same to 1e-6 for one movie and for many."""
+    model = RatingModel(family).fit(split[0])
+    movies = [*iterate(split[1]), {"title": "x"}, {"title": "x", "overview": "Love love LOVE, don't; a b c. Émile!"}]
+    table = model.features_.transform(movies)
+    texts = [written(movie) for movie in movies]
+    trees = model.trees_.predict(table)
+    linear = model.linear_.ridge_.predict(model.linear_._design(table, texts))
+    for n in range(len(movies)):
+        assert predict_trees(model.trees_, table[n : n + 1])[0] == pytest.approx(trees[n], abs=1e-6)
+        assert model.linear_.predict(table[n : n + 1], texts[n : n + 1])[0] == pytest.approx(linear[n], abs=1e-9)
+    np.testing.assert_allclose(predict_trees(model.trees_, table), trees, atol=1e-6)
+    np.testing.assert_allclose(model.linear_.predict(table, texts), linear, atol=1e-9)
