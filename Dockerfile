@@ -9,6 +9,8 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r r
 COPY settings.py service.py bentofile.yaml prefect.yaml requirements-service.txt ./
 COPY deploy deploy
 COPY models models
+COPY serving serving
+COPY web web
 COPY tasks tasks
 COPY flows flows
 COPY sample sample

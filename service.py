@@ -1,28 +1,58 @@
-"""The service: load the model, validate a movie, predict, answer. It prepares nothing; the model takes raw movies.
+"""The service: validate a movie, rate it, answer, record. It prepares nothing; the model takes raw movies.
 
 Which model it serves is decided when the bento is built: `bentoml build --arg model=movie-rating:v7`. It never asks for
-"latest". The model file is read without pickle; only the types that `models.estimator` names are trusted.
+"latest". The model file is read without pickle; only the types that `models.estimator` names are trusted. What stands
+between is in `serving`: the schema, the guard at the door, the record of predictions, the following of the registry.
 """
 
 from __future__ import annotations
 
 import gc
+import logging
+from datetime import UTC, datetime
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import bentoml
-from pydantic import BaseModel, ConfigDict, Field
-from skops import io as skops_io
+import httpx
+from bentoml.exceptions import BentoMLException, InvalidArgument, NotFound
+from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.responses import JSONResponse, RedirectResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
-from models.estimator import TRUSTED_TYPES, RatingModel
-from models.movie import Movie
+from models.body import APPENDED, BadRecord, record
+from models.facts import read_sentiment
+from models.movie import INPUTS, Movie
+from serving.following import Follower
+from serving.guard import Guard, field_errors
+from serving.openapi import complete
+from serving.rater import Rater
+from serving.recorder import Recorder
+from serving.schema import (
+    Batch,
+    BatchItem,
+    BatchRequest,
+    FeedbackAnswer,
+    FeedbackRequest,
+    FieldError,
+    Prediction,
+    PredictRequest,
+    Sentiment,
+    TextPrediction,
+    TextRequest,
+    TmdbPrediction,
+    TmdbRequest,
+    Voted,
+)
+from serving.upcoming import read_upcoming
+from settings import PROJECT, get_settings
 
-LEVEL = 0.9
+TMDB_SECONDS = 8
 
 
 class Arguments(BaseModel):
@@ -34,67 +64,45 @@ class Arguments(BaseModel):
 arguments = bentoml.use_arguments(Arguments)
 
 
-class ModelInfo(BaseModel):
-    """Which model answers."""
-
-    name: str
-    version: str
-    sha256: str = Field(description="of the stored model file")
-    family: str
-    source: str = Field(description="tmdb, imdb or sample")
-    synthetic: bool = Field(description="true where the model learned from the synthetic sample")
-    trained_at: str
-    learned_until: str = Field(description="release date of the newest movie that it learned from")
+def is_ours(entry: logging.LogRecord) -> bool:
+    """Pass what is a fault of ours: BentoML logs a traceback for every bad request, too."""
+    error = entry.exc_info[1] if entry.exc_info else None
+    told = isinstance(error, ValidationError) or (isinstance(error, BentoMLException) and error.error_code < 500)
+    return not told
 
 
-class PredictRequest(BaseModel):
-    """One movie to rate."""
-
-    model_config = ConfigDict(extra="forbid")
-    movie: Movie
-
-
-class Prediction(BaseModel):
-    """The mean rating to expect from TMDB's voters, 0 to 10, and the interval that holds it in 90 % of cases."""
-
-    rating: float
-    low: float
-    high: float
-    model: ModelInfo
-
-
-class Served:
-    """A model in memory and what is known of it."""
-
-    def __init__(self, stored: bentoml.Model) -> None:
-        path = Path(stored.path) / "mlflow_model" / "model.skops"
-        self.rating_model: RatingModel = skops_io.load(path, trusted=TRUSTED_TYPES)
-        facts: dict[str, Any] = dict(stored.info.metadata)
-        self.metrics: dict[str, float] = facts.pop("metrics", {})
-        name, _, version = str(stored.tag).partition(":")
-        self.info = ModelInfo(
-            name=name,
-            version=version,
-            learned_until=self.rating_model.learned_until_,
-            **{str(k): v for k, v in facts.items()},
-        )
-        self.predict(Movie(title="warm up"))
-
-    def predict(self, movie: Movie) -> Prediction:
-        """Predict one movie."""
-        (rating,), (low,), (high,) = self.rating_model.predict_interval([movie.facts()], LEVEL)
-        return Prediction(rating=rating, low=low, high=high, model=self.info)
-
-
-@lru_cache
-def served() -> Served:
-    """Return the model of this process, loaded once."""
-    model = Served(bentoml.models.get(arguments.model))
+def load(stored: bentoml.Model) -> Rater:
+    """Load a model of BentoML's store."""
+    name, _, version = str(stored.tag).partition(":")
+    rater = Rater(Path(stored.path) / "mlflow_model", name, version, dict(stored.info.metadata))
     # What is loaded now stays: keep the collector from walking over it again and again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(5000, 20, 100)
-    return model
+    return rater
+
+
+@lru_cache
+def champion() -> Follower:
+    """Return the model of this process, loaded once, and what follows it."""
+    follower = Follower(load(bentoml.models.get(arguments.model)), lambda tag: load(bentoml.models.get(tag)))
+    if get_settings().follow_registry:
+        follower.start()
+    return follower
+
+
+@lru_cache
+def recorder() -> Recorder | None:
+    """Return what remembers predictions, or None where that is switched off."""
+    settings = get_settings()
+    return Recorder(settings.warehouse_url.get_secret_value()) if settings.record_predictions else None
+
+
+def remember(route: str, movies: list[dict[str, Any]], answers: list[Prediction]) -> None:
+    """Record answers, if that is wanted."""
+    kept = recorder()
+    if kept:
+        kept.predicted(route, movies, answers)
 
 
 async def health(request: Request) -> JSONResponse:
@@ -102,23 +110,56 @@ async def health(request: Request) -> JSONResponse:
     return JSONResponse({"status": "alive"})
 
 
+async def ready(request: Request) -> JSONResponse:
+    """A model is loaded: 200, or 503 with the reason."""
+    try:
+        return JSONResponse({"status": "ready", "version": champion().rater.info.version})
+    except (BentoMLException, OSError, ValueError) as error:
+        return JSONResponse({"status": "not ready", "reason": f"no model: {error}"}, status_code=503)
+
+
 async def model_info(request: Request) -> JSONResponse:
-    """Which model answers, and how well it did on movies that it had not seen."""
-    return JSONResponse(served().info.model_dump() | {"metrics": served().metrics})
+    """Which model answers, how well it did on movies that it had not seen, and what became of a newer one."""
+    follower = champion()
+    info = follower.rater.info.model_dump() | {"metrics": follower.rater.metrics}
+    return JSONResponse(info | {"following": follower.state})
 
 
-routes = [Route("/health", health), Route("/model/info", model_info)]
+def upcoming(request: Request) -> JSONResponse:
+    """What comes out in the next twelve months, as last scored, and how earlier lists turned out."""
+    return JSONResponse(read_upcoming(get_settings().warehouse_url.get_secret_value()))
+
+
+async def docs(request: Request) -> RedirectResponse:
+    """The interactive page of the API."""
+    return RedirectResponse("./")
+
+
+async def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI description, with what BentoML leaves out."""
+    return JSONResponse(complete(RatingService.openapi_spec.asdict()))  # type: ignore[attr-defined]
+
+
+routes = [
+    Route("/health", health),
+    Route("/ready", ready),
+    Route("/model/info", model_info),
+    Route("/upcoming", upcoming),
+    Route("/docs", docs),
+    Route("/openapi.json", openapi),
+    Mount("/ui", StaticFiles(directory=PROJECT / "web", html=True)),
+]
 
 
 @bentoml.service(
     name="premiere",
-    traffic={"timeout": 5},
-    tracing={"excluded_urls": "predict,health,model/info,metrics"},
+    traffic={"timeout": 10},
+    tracing={"excluded_urls": "predict.*,feedback,health,ready,model/info,metrics,ui.*,upcoming"},
     logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(Starlette(routes=routes))
 class RatingService:
-    """Predict a movie's rating before its premiere.
+    """Know a movie's rating before its premiere, with an honest interval and reasons.
 
     This product uses the TMDB API but is not endorsed or certified by TMDB.
     """
@@ -126,9 +167,105 @@ class RatingService:
     stored = bentoml.models.BentoModel(arguments.model)
 
     def __init__(self) -> None:
-        served()
+        logging.getLogger("bentoml._internal.server.http_app").addFilter(is_ours)
+        champion()
+        recorder()
 
     @bentoml.api(route="/predict", input_spec=PredictRequest)
-    def predict(self, **request: Any) -> Prediction:
-        """Predict the rating of one movie from what is known before its release."""
-        return served().predict(request["movie"])
+    async def predict(self, **asked: Any) -> Prediction:
+        """Rate one movie from what is known before its release. Everything but the title may be left out."""
+        request = PredictRequest.model_construct(**asked)
+        movies = [request.movie.facts()]
+        answers = champion().rater.rate(movies, request)
+        remember("predict", movies, answers)
+        return answers[0]
+
+    @bentoml.api(route="/predict/batch", input_spec=BatchRequest)
+    def predict_batch(self, **asked: Any) -> Batch:
+        """Rate up to 1,000 movies: a prediction or the errors of each, in order."""
+        request = BatchRequest.model_construct(**asked)
+        results: list[BatchItem | None] = []
+        movies: list[dict[str, Any]] = []
+        for movie in request.movies:
+            try:
+                movies.append(Movie.model_validate(movie).facts())
+                results.append(None)
+            except ValidationError as error:
+                told = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
+                results.append(BatchItem(errors=[FieldError(**one) for one in told]))
+        rater = champion().rater
+        answers = rater.rate(movies, request) if movies else []
+        remember("predict/batch", movies, answers)
+        given = iter(answers)
+        filled = [result or BatchItem.model_construct(prediction=next(given), errors=None) for result in results]
+        return Batch.model_construct(results=filled, model=rater.info)
+
+    @bentoml.api(route="/predict/text", input_spec=TextRequest)
+    async def predict_text(self, **asked: Any) -> TextPrediction:
+        """Rate a movie of which only a synopsis is known, and say what sentiment was read in it."""
+        request = TextRequest.model_construct(**asked)
+        movies: list[dict[str, Any]] = [{"overview": request.text}]
+        answers = champion().rater.rate(movies, request)
+        remember("predict/text", movies, answers)
+        polarity, subjectivity = read_sentiment(request.text)
+        readable = polarity != 0 or subjectivity != 0
+        sentiment = Sentiment(polarity=polarity, subjectivity=subjectivity, readable=readable)
+        return TextPrediction.model_construct(**answers[0].__dict__, sentiment=sentiment)
+
+    @bentoml.api(route="/predict/tmdb", input_spec=TmdbRequest)
+    def predict_tmdb(self, **asked: Any) -> TmdbPrediction:
+        """Fetch a movie from TMDB, rate it by what was known before its release, and say what its voters say."""
+        request = TmdbRequest.model_construct(**asked)
+        kept = fetch(request.id)
+        try:
+            movie = Movie.model_validate({name: kept[name] for name in INPUTS if kept[name] is not None})
+        except ValidationError as error:
+            raise InvalidArgument(f"TMDB's movie {request.id} cannot be rated: {error.errors()[0]['msg']}") from error
+        movies = [movie.facts()]
+        answers = champion().rater.rate(movies, request)
+        remember("predict/tmdb", movies, answers)
+        out = kept["release_date"] is not None and kept["release_date"] <= datetime.now(UTC).date()
+        voted = Voted(released=out, vote_average=kept["vote_average"], vote_count=kept["vote_count"])
+        return TmdbPrediction.model_construct(movie=movie, prediction=answers[0], tmdb=voted)
+
+    @bentoml.api(route="/feedback", input_spec=FeedbackRequest)
+    async def feedback(self, **given: Any) -> FeedbackAnswer:
+        """Keep what a prediction came to, for the measure of live error."""
+        kept = recorder()
+        return FeedbackAnswer(recorded=kept is not None and kept.voted(given["id"], given["rating"]))
+
+
+class NoAnswer(BentoMLException):
+    """Somebody whom we asked did not answer."""
+
+    error_code = HTTPStatus.FAILED_DEPENDENCY
+
+
+def fetch(movie_id: int) -> dict[str, Any]:
+    """Return TMDB's record of a movie; raises what BentoML answers with 404, 400 or 424."""
+    settings = get_settings()
+    if not settings.tmdb_api_token:
+        raise InvalidArgument("this service has no TMDB_API_TOKEN: send the movie itself to /predict")
+    try:
+        answer = httpx.get(
+            f"{settings.tmdb_base_url}/movie/{movie_id}",
+            params={"append_to_response": APPENDED},
+            headers={"Authorization": f"Bearer {settings.tmdb_api_token.get_secret_value()}"},
+            timeout=TMDB_SECONDS,
+        )
+        if answer.status_code == 404:
+            raise NotFound(f"TMDB has no movie {movie_id}")
+        answer.raise_for_status()
+        return record(answer.json(), datetime.now(UTC))
+    except (httpx.HTTPError, BadRecord, ValueError) as error:
+        raise NoAnswer(f"TMDB gave no usable answer: {type(error).__name__}. Try again, or send the movie") from error
+
+
+def guard(app: Any) -> Guard:
+    """Put the guard before the application, with what the environment says when it starts."""
+    settings = get_settings()
+    token = settings.service_api_token
+    return Guard(app, token.get_secret_value() if token else None, settings.service_per_minute)
+
+
+RatingService.add_asgi_middleware(guard)  # type: ignore[attr-defined]

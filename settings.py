@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     alert_webhook_url: SecretStr | None = Field(None, description="where failed runs are told, as JSON with a text")
     ecs_cluster: str | None = Field(None, description="Amazon ECS: cluster of the service")
     ecs_service: str | None = Field(None, description="Amazon ECS: name of the service")
+    service_api_token: SecretStr | None = Field(None, description="bearer token that the service asks for")
+    service_per_minute: int = Field(0, ge=0, description="requests of one address a minute, at most; 0 is no limit")
+    follow_registry: bool = Field(False, description="whether the service takes over a new champion without a restart")
+    project_home: Path = Field(PROJECT, description="checkout whose registry a service follows, set by make serve")
+    record_predictions: bool = Field(True, description="whether the service records what it predicts in the warehouse")
     source_commit: str = Field("unknown", description="commit of the code where there is no checkout, as in an image")
     service_port: int = Field(3000, ge=1, le=65535, description="port of `make serve`, on loopback")
 

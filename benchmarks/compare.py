@@ -23,12 +23,13 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from xgboost import XGBRegressor
 
+from models.body import record
 from models.estimator import RatingModel, learnable
 from models.evaluation import MIN_VOTES, baselines, metrics, slices
 from models.facts import cached_sentiment
 from models.features import MovieFeatures
 from settings import PROJECT
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)

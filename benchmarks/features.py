@@ -12,11 +12,12 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
+from models.body import record
 from models.facts import iterate
 from models.features import MovieFeatures
 from sample import generator
 from settings import PROJECT
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 
 def seconds(function: Callable[[], object], repeats: int = 3) -> float:

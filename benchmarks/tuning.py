@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from models.body import record
 from sample.generator import movies as sample_movies
 from settings import PROJECT
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 TRIALS = 12
 WORKER = """

@@ -61,6 +61,7 @@ FIELDS: dict[str, RawField] = {
     "popularity": RawField("after", "TMDB's measure of attention"),
     "revenue": RawField("after", "box office, US dollars"),
     "status": RawField("after", "Released, Post Production, …"),
+    "poster_path": RawField("record", "path of the poster below TMDB's image address; shown, never learned from"),
     "fetched_at": RawField("record", "when this record was read"),
 }
 INPUTS = tuple(name for name, field in FIELDS.items() if field.known == "before")

@@ -30,6 +30,8 @@ from tasks.probing import probe
 from tasks.registry import Version
 
 START_SECONDS = 60
+# A service that is tried asks for no token, follows nothing and records nothing.
+ALONE = {"SERVICE_API_TOKEN": "", "SERVICE_PER_MINUTE": "0", "FOLLOW_REGISTRY": "false", "RECORD_PREDICTIONS": "false"}
 
 
 @task(name="build bento", task_run_name="build bento {version.label}", retries=1, retry_delay_seconds=5)
@@ -131,7 +133,7 @@ def running(bento: str, port: int | None = None) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(serve_command(bento, port), env=environment(), stdout=log, stderr=log) as server,
+        subprocess.Popen(serve_command(bento, port), env=environment() | ALONE, stdout=log, stderr=log) as server,
     ):
         try:
             deadline = time.monotonic() + START_SECONDS
@@ -160,7 +162,9 @@ def serve_champion() -> None:
     bento = build_bento.fn(registry.find(registry.CHAMPION))
     print(f"{bento} on http://127.0.0.1:{settings.service_port} (Ctrl-C stops it)", flush=True)
     command = serve_command(bento, settings.service_port)
-    os.execve(command[0], command, environment())  # noqa: S606 (our own interpreter)
+    # The bento is a copy elsewhere: it is told where the project's things are.
+    places = {"WAREHOUSE_URL": settings.warehouse_url.get_secret_value(), "PROJECT_HOME": str(PROJECT)}
+    os.execve(command[0], command, environment() | places)  # noqa: S606 (our own interpreter)
 
 
 def _ready(url: str) -> bool:

@@ -58,6 +58,7 @@ SCHEMA = pa.schema(
         ("popularity", pa.float64()),
         ("revenue", pa.float64()),
         ("status", pa.string()),
+        ("poster_path", pa.string()),
         pa.field("fetched_at", pa.timestamp("s", tz="UTC"), nullable=False),
     ]
 )

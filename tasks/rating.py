@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,15 +27,17 @@ from tasks.registry import CHAMPION, Version
 from tasks.training import LEVELS
 
 SECONDS = 600
-# What all versions of models/ keep: the list of trusted types, and ratings with intervals from raw movies as dicts.
+# What all versions of models/ keep: the list of trusted types; ratings with intervals, and reasons, of raw movies.
 PROGRAM = """
 import json, sys
 from skops import io
 from models.estimator import TRUSTED_TYPES
 model = io.load(sys.argv[1], trusted=TRUSTED_TYPES)
 asked = json.load(sys.stdin)
-answers = {level: [v.tolist() for v in model.predict_interval(asked["movies"], level)] for level in asked["levels"]}
-json.dump(answers, sys.stdout)
+movies, most = asked["movies"], asked["reasons"]
+answers = [[v.tolist() for v in model.predict_interval(movies, level)] for level in asked["levels"]]
+reasons = [[vars(r) for r in model.explain(movie)[1][:most]] for movie in movies] if most else []
+json.dump({"answers": answers, "reasons": reasons}, sys.stdout)
 """
 
 
@@ -45,6 +47,7 @@ class Rated:
 
     ratings: NDArray[np.float64]
     intervals: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    reasons: list[list[dict[str, Any]]] = field(default_factory=list)  # field, points and words, the weightiest first
 
     def inside(self, actual: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
         """Return which of n actual ratings fall into the interval at a level."""
@@ -57,10 +60,12 @@ def rate(
     fit: Literal["model", "judged"],
     movies: Sequence[Movie] | pd.DataFrame,
     levels: Sequence[float] = LEVELS,
+    reasons: int = 0,
 ) -> Rated:
     """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
 
-    Raises RuntimeError where a stored file is not the one that was registered, or where its code fails on them.
+    `reasons` is how many of each are wanted. Raises RuntimeError where a stored file is not the one that was
+    registered, or where its code fails on them.
     """
     if isinstance(movies, pd.DataFrame):
         rows: list[RawMovie] = list(iterate(registry.inputs(movies)))
@@ -70,16 +75,16 @@ def rate(
         model, code = registry.download(version, fit, Path(folder))
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(model)],
-            input=json.dumps({"movies": rows, "levels": list(levels)}, default=_plain),
+            input=json.dumps({"movies": rows, "levels": list(levels), "reasons": reasons}, default=_plain),
             env=os.environ | {"PYTHONPATH": str(code), "PYTHONWARNINGS": "ignore"},
             cwd=code, capture_output=True, text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{version.label} cannot rate {len(rows)} movies:\n{done.stderr[-2000:]}")
-    answers: dict[str, Any] = json.loads(done.stdout)
-    parts = {float(level): [np.array(values) for values in answer] for level, answer in answers.items()}
-    ratings = next(iter(parts.values()))[0]
-    return Rated(ratings, {level: (low, high) for level, (_, low, high) in parts.items()})
+    said: dict[str, Any] = json.loads(done.stdout)
+    parts = [[np.array(values, dtype=float) for values in answer] for answer in said["answers"]]
+    intervals = {level: (low, high) for level, (_, low, high) in zip(levels, parts, strict=True)}
+    return Rated(parts[0][0], intervals, said["reasons"])
 
 
 def rated_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[np.float64] | None:

@@ -27,13 +27,14 @@ import pytest
 import uvicorn
 from skops import io as skops_io
 
+from models.body import record
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.promotion import Verdict
 from sample import generator, tmdb_server
 from settings import PROJECT, Settings, get_settings
 from tasks import registry
 from tasks.registry import CHAMPION, Version, download
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 RCLONE = Path(sys.executable).with_name("rclone")
 KEY, SECRET = "premiere-test", "not-a-secret"

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from models.body import record
 from tasks.catalogue import (
     BrokenPartition,
     Partition,
@@ -19,7 +20,7 @@ from tasks.catalogue import (
     write_partition,
 )
 from tasks.store import FolderStore
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from conftest import SHARED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.body import record
 from models.facts import iterate
 from models.features import MovieFeatures
 from models.movie import FIELDS, INPUTS, Movie
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 
 def fit(movies: pd.DataFrame, **options: Any) -> MovieFeatures:

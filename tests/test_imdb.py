@@ -14,12 +14,13 @@ from prefect import flow
 
 from flows.collect_imdb import collect_imdb
 from flows.train import train_model
+from models.body import record
 from settings import get_settings
 from tasks.catalogue import _frame, list_partitions, movie_table, read_catalogue, write_partition
 from tasks.imdb import BASICS, RATINGS, read_movies
 from tasks.registry import find
 from tasks.store import FolderStore, open_store
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 from tasks.training import with_tmdb_facts
 
 BASICS_HEAD = "tconst\ttitleType\tprimaryTitle\toriginalTitle\tisAdult\tstartYear\tendYear\truntimeMinutes\tgenres\n"

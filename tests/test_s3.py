@@ -15,10 +15,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from conftest import KEY, SECRET, S3Server, serving
 from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
 
+from models.body import record
 from settings import PROJECT, Settings
 from tasks.catalogue import list_partitions, movie_table, read_catalogue, write_partition
 from tasks.store import S3Store, open_store
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 
 def test_what_is_written_is_read_listed_and_deleted(server: S3Server) -> None:

@@ -4,8 +4,9 @@ from collections import Counter
 from datetime import date
 from typing import Any
 
+from models.body import record
 from sample import generator
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 
 
 def test_the_same_seed_gives_the_same_movies(bodies: list[dict[str, Any]]) -> None:

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from conftest import SHARED
 
+from models.body import BadRecord, record
 from tasks import tmdb
 from tasks.slices import Changes, Slice
-from tasks.tmdb import BadRecord, RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, gather, now, record
+from tasks.tmdb import RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, gather, now
 
 TOKEN = "secret-token"
 Handler = Callable[[httpx.Request], httpx.Response]

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from prefect import flow
 
+from models.body import record
 from settings import get_settings
 from tasks.catalogue import movie_table, read_catalogue, write_partition
 from tasks.purging import purge_tmdb
 from tasks.store import Store, open_store
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 from tasks.training import ContractBroken, accepted_key, load_movies
 from tasks.warehouse import connect, upsert
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from models.body import record
 from settings import get_settings
-from tasks.tmdb import now, record
+from tasks.tmdb import now
 from tasks.warehouse import MOVIES, connect, remove, upsert
 
 

@@ -1,0 +1,36 @@
+"""Predict what comes out in the next twelve months, every day anew; earlier days' lists stay.
+
+python -m flows.predict_upcoming
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow, runtime
+
+from settings import get_settings
+from tasks.command_line import run_from_shell
+from tasks.registry import CHAMPION, find
+from tasks.source import SourceName, source_to_learn_from
+from tasks.upcoming import coming, keep, score, show
+
+
+@flow(name="predict-upcoming")
+def predict_upcoming(source: SourceName | None = None, as_of: date | None = None) -> dict[str, str | int]:
+    """Score every movie of the store that comes out within twelve months with the champion.
+
+    source: tmdb or sample; default: tmdb where a token is set or its movies were collected.
+    as_of: the day to look ahead from; default: the scheduled date.
+    """
+    source = source or source_to_learn_from(get_settings())
+    today = as_of or runtime.flow_run.scheduled_start_time.date()
+    champion = find(CHAMPION)
+    rows = score(coming(source, today), champion, source, today)
+    key = keep(rows, source, today)
+    show(rows, source)
+    return {"movies": len(rows), "model": champion.label, "key": key}
+
+
+if __name__ == "__main__":
+    print(run_from_shell(predict_upcoming))

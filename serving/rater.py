@@ -1,0 +1,63 @@
+"""A model in memory: it rates raw movies, says why, and names what it does not know."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Counter
+from skops import io as skops_io
+
+from models.estimator import TRUSTED_TYPES, RatingModel
+from models.movie import MAX_RATING, MIN_RATING, Movie
+from serving.schema import Alike, Asked, ModelInfo, Prediction, Reason
+
+TELLING = ("release_date", "genres", "runtime", "original_language", "directors", "cast", "overview")
+CLIPPED = Counter("premiere_clipped", "Predictions or interval ends that lay outside 0 to 10", ["model"])
+
+
+class Rater:
+    """A loaded version. `folder` holds `model.skops`, read without pickle; `facts` are those of the registry."""
+
+    def __init__(self, folder: Path, name: str, version: str, facts: dict[str, Any]) -> None:
+        self.model: RatingModel = skops_io.load(folder / "model.skops", trusted=TRUSTED_TYPES)
+        self.metrics: dict[str, float] = facts.get("metrics", {})
+        known = {key: facts[key] for key in ("sha256", "family", "source", "synthetic", "trained_at")}
+        self.info = ModelInfo(name=name, version=version, learned_until=self.model.learned_until_, **known)
+        self.rate([Movie(title="warm up").facts()], Asked(reasons=True, similar=1))
+
+    def rate(self, movies: Sequence[dict[str, Any]], asked: Asked) -> list[Prediction]:
+        """Rate raw movies, in order."""
+        ratings, lows, highs = (values.tolist() for values in self.model.predict_interval(movies, asked.level))
+        ends = sum(value in (MIN_RATING, MAX_RATING) for values in (ratings, lows, highs) for value in values)
+        if ends:
+            CLIPPED.labels(self.info.version).inc(ends)
+        answers = []
+        for movie, rating, low, high in zip(movies, ratings, lows, highs, strict=True):
+            answer = Prediction.model_construct(
+                id=uuid.uuid4().hex,
+                rating=rating,
+                low=low,
+                high=high,
+                level=asked.level,
+                base=None,
+                reasons=None,
+                similar=None,
+                warnings=self.warn(movie),
+                model=self.info,
+            )
+            if asked.reasons:
+                answer.base, reasons = self.model.explain(movie)
+                answer.reasons = [Reason(field=r.field, points=r.points, words=r.words) for r in reasons]
+            if asked.similar:
+                near = self.model.similar(movie, asked.similar)
+                answer.similar = [Alike(title=n.title, year=n.year, rating=n.rating, likeness=n.likeness) for n in near]
+            answers.append(answer)
+        return answers
+
+    def warn(self, movie: dict[str, Any]) -> list[str]:
+        """Name what is missing of a movie and who was never seen."""
+        missing = [f"{field} is missing" for field in TELLING if not movie.get(field)]
+        return missing + [f"never seen: {who}" for who in self.model.features_.unseen(movie)]

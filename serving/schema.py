@@ -1,0 +1,173 @@
+"""What the service takes and gives, in one typed schema: the movie itself is `models.movie.Movie`, as in training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from models.movie import Movie
+
+MOST_MOVIES = 1000
+LEVEL = 0.9
+Level = Annotated[float, Field(ge=0.5, le=0.99, description="share of cases that the interval should hold")]
+Similar = Annotated[int, Field(strict=True, ge=0, le=20, description="how many known movies like it to name")]
+Synopsis = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=10_000)]
+EXAMPLE: dict[str, Any] = {
+    "title": "Little Women",
+    "genres": ["Drama", "Romance"],
+    "release_date": "2019-12-25",
+    "original_language": "en",
+    "runtime": 135,
+    "budget": 40_000_000,
+    "directors": ["Greta Gerwig"],
+    "cast": ["Saoirse Ronan", "Emma Watson"],
+}
+
+
+class Asked(BaseModel):
+    """What every question may say beside its movie."""
+
+    model_config = ConfigDict(extra="forbid")
+    level: Level = LEVEL
+    reasons: bool = Field(False, strict=True, description="whether to say what each field adds")
+    similar: Similar = 0
+
+
+class PredictRequest(Asked):
+    """One movie to rate."""
+
+    movie: Movie = Field(examples=[EXAMPLE])
+
+
+class BatchRequest(Asked):
+    """Up to 1,000 movies; one that is wrong does not lose the others."""
+
+    movies: list[Any] = Field(
+        min_length=1, max_length=MOST_MOVIES, description="each as the movie of /predict", examples=[[EXAMPLE]]
+    )
+
+
+class TextRequest(Asked):
+    """Only a synopsis, as an early pitch has it."""
+
+    text: Synopsis = Field(examples=["Four sisters come of age in the shadow of a war."])
+
+
+class TmdbRequest(Asked):
+    """A movie by TMDB's id."""
+
+    id: Annotated[int, Field(strict=True, gt=0, lt=2**31, examples=[550])]
+
+
+class FeedbackRequest(BaseModel):
+    """What an earlier prediction came to."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{32}$")] = Field(
+        description="of the prediction", examples=["0f8fad5bd9cb469fa16570867728950e"]
+    )
+    rating: Annotated[float, Field(strict=True, ge=0, le=10, allow_inf_nan=False, description="the actual mean rating")]
+
+
+class ModelInfo(BaseModel):
+    """Which model answers."""
+
+    name: str
+    version: str
+    sha256: str = Field(description="of the stored model file")
+    family: str
+    source: str = Field(description="tmdb, imdb or sample")
+    synthetic: bool = Field(description="true where the model learned from the synthetic sample")
+    trained_at: str
+    learned_until: str = Field(description="release date of the newest movie that it learned from")
+
+
+class Reason(BaseModel):
+    """What one field adds to the rating, against the average movie."""
+
+    field: str
+    points: float
+    words: str
+
+
+class Alike(BaseModel):
+    """A known movie that resembles the one asked about."""
+
+    title: str
+    year: int
+    rating: float
+    likeness: float = Field(description="1 is the same in all that counts, 0 nothing alike")
+
+
+class Prediction(BaseModel):
+    """The mean rating to expect from the voters, 0 to 10, and the interval that should hold it."""
+
+    id: str = Field(description="of this prediction, for /feedback")
+    rating: float
+    low: float
+    high: float
+    level: float
+    base: float | None = Field(None, description="rating of the average movie; with all reasons, the prediction")
+    reasons: list[Reason] | None = None
+    similar: list[Alike] | None = None
+    warnings: list[str] = Field(description="what was missing or is not known")
+    model: ModelInfo
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field, by which rule, and what to do about it."""
+
+    field: str
+    rule: str
+    remedy: str
+
+
+class BatchItem(BaseModel):
+    """The answer to one movie of a batch, or what is wrong with it."""
+
+    prediction: Prediction | None = None
+    errors: list[FieldError] | None = None
+
+
+class Batch(BaseModel):
+    """Answers in the order of the movies."""
+
+    results: list[BatchItem]
+    model: ModelInfo
+
+
+class Sentiment(BaseModel):
+    """What was read in a text."""
+
+    polarity: float = Field(description="-1 is bad, 1 is good")
+    subjectivity: float = Field(description="0 is matter-of-fact, 1 is personal")
+    readable: bool = Field(description="whether there was any sentiment to read; only English is read")
+
+
+class TextPrediction(Prediction):
+    """A prediction from a synopsis alone."""
+
+    sentiment: Sentiment
+
+
+class Voted(BaseModel):
+    """What TMDB's voters say."""
+
+    released: bool
+    vote_average: float | None
+    vote_count: int
+
+
+class TmdbPrediction(BaseModel):
+    """A movie of TMDB, what to expect of it, and what its voters say if it is out."""
+
+    movie: Movie
+    prediction: Prediction
+    tmdb: Voted
+
+
+class FeedbackAnswer(BaseModel):
+    """That it was taken."""
+
+    recorded: bool
