@@ -39,12 +39,9 @@ def score(movies: pd.DataFrame, champion: Version, source: str, today: date) -> 
     """Rate movies by what ships of the champion; return the rows of the table `upcoming`, with reasons."""
     rated = rate(champion, "model", movies, [LEVEL], MOST_REASONS)
     low, high = rated.intervals[LEVEL]
-    model: dict[str, Any] = {
-        "name": get_settings().model_name,
-        "version": champion.label,
-        "sha256": champion.tags["sha256"],
-    }
-    model |= {"family": champion.tags["family"], "synthetic": champion.tags["synthetic"] == "true"}
+    model: dict[str, Any] = {"name": get_settings().model_name, "version": champion.label}
+    model |= {"sha256": champion.tags["sha256"], "family": champion.tags["family"]}
+    model |= {"synthetic": champion.tags["synthetic"] == "true"}
     return [
         {
             "source": source,

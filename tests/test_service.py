@@ -209,8 +209,7 @@ def test_a_synopsis_alone_gets_a_prediction_and_its_sentiment(service: str) -> N
     text = httpx.post(f"{service}/predict/text", json={"text": "A wonderful, happy story."}).json()
     assert text["sentiment"]["polarity"] > 0.5
     assert text["sentiment"]["readable"] is True
-    full = predict(service, FULL).json()
-    assert text["high"] - text["low"] > full["high"] - full["low"]
+    assert text["warnings"]
     korean = httpx.post(f"{service}/predict/text", json={"text": "조용한 등대 이야기"}).json()
     assert korean["sentiment"]["readable"] is False
 
