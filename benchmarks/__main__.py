@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import collection, compare, features, imdb, shipping, tuning
+from benchmarks import collection, compare, features, imdb, serving, shipping, tuning
 
 ALL = {
     "features": features.main,
@@ -14,6 +14,7 @@ ALL = {
     "imdb": imdb.main,
     "tuning": tuning.main,
     "shipping": shipping.main,
+    "serving": serving.main,
 }
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class LinearText(BaseEstimator):
         names: Sequence[str],
     ) -> LinearText:
         """Learn from features (n, f) with their names, n texts, ratings and weights."""
-        self.names_ = list(names)
+        self.names_, self._columns = list(names), None
         Z = self._expand(X)
         with np.errstate(all="ignore"):
             known = np.where(np.isnan(Z), 0.0, Z)
@@ -129,22 +129,26 @@ class LinearText(BaseEstimator):
         return self._tables
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k != "_tables"}
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_tables", "_columns")}
 
     _tables: _Tables | None = None
+    _columns: Any = None  # where counts and bends stand, looked up once
 
     def _expand(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._columns is None:
+            bends = [(self.names_.index(name), *pair) for name, pairs in HINGES.items() for pair in pairs]
+            counts = [n for n, name in enumerate(self.names_) if name.endswith("_count")]
+            self._columns = (counts, *(list(values) for values in zip(*bends, strict=True)))
+        counted, bent, lows, highs = self._columns
         lines = X.copy()
-        counts = [n for n, name in enumerate(self.names_) if name.endswith("_count")]
-        lines[:, counts] = np.log1p(X[:, counts])
-        bends = [(self.names_.index(name), low, high) for name, pairs in HINGES.items() for low, high in pairs]
-        columns, lows, highs = zip(*bends, strict=True)
-        return np.hstack([lines, np.isnan(X), np.minimum(np.maximum(X[:, list(columns)], lows), highs)])
+        lines[:, counted] = np.log1p(X[:, counted])
+        return np.concatenate([lines, np.isnan(X), np.minimum(np.maximum(X[:, bent], lows), highs)], axis=1)
 
     def _standard(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return all dense columns of the design, standardised."""
-        Z: NDArray[np.float64] = np.clip(np.nan_to_num((self._expand(X) - self.mean_) / self.scale_), -CLIP, CLIP)
-        return Z
+        Z: NDArray[np.float64] = (self._expand(X) - self.mean_) / self.scale_
+        Z[np.isnan(Z)] = 0.0
+        return np.minimum(np.maximum(Z, -CLIP), CLIP)
 
     def _design(self, X: NDArray[np.float64], texts: Sequence[str]) -> Any:
         Z = self._standard(X)

@@ -17,7 +17,6 @@ from tasks.rating import rate
 from tasks.registry import CHAMPION
 from tasks.store import open_store
 
-
 DAY = TODAY - timedelta(days=400)  # the sample's movies end at TODAY
 
 

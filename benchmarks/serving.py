@@ -1,0 +1,195 @@
+"""The service beside a plain FastAPI + joblib + pandas app with the same model, in one run, each on one core.
+
+The model is the champion of the registry (make run makes one). The client has another core. The plain app reads the
+model with joblib at its start and makes a data frame of each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+
+from sample.generator import movies as sample_movies
+from settings import PROJECT
+from tasks import bento, registry
+
+SECONDS, CONNECTIONS = 6, (1, 8, 32)
+BATCH, BATCHES = 1000, 10
+MANY = 100_000  # requests after which memory is looked at
+PLAIN = """
+import sys
+from typing import Any
+import joblib, pandas as pd, uvicorn
+from fastapi import FastAPI
+from models.movie import Movie
+model = joblib.load(sys.argv[1])
+app = FastAPI()
+
+def rate(movies):
+    frame = pd.DataFrame([movie.facts() for movie in movies])
+    frame["release_date"] = pd.to_datetime(frame["release_date"])
+    rating, low, high = model.predict_interval(frame, 0.9)
+    return [{"rating": r, "low": l, "high": h} for r, l, h in zip(rating.tolist(), low.tolist(), high.tolist())]
+
+@app.post("/predict")
+def predict(body: dict[str, Movie]) -> Any:
+    return rate([body["movie"]])[0]
+
+@app.post("/predict/batch")
+def batch(body: dict[str, list[Movie]]) -> Any:
+    return rate(body["movies"])
+
+@app.get("/ready")
+def ready() -> Any:
+    return {}
+
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
+"""
+
+
+def main() -> None:
+    """Print the table."""
+    version = registry.find(registry.CHAMPION)
+    tag = bento.build_bento.fn(version)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
+    bodies = requests()
+    with tempfile.TemporaryDirectory() as folder:
+        dumped, script = Path(folder) / "model.joblib", Path(folder) / "plain.py"
+        script.write_text(PLAIN)
+        model, _ = registry.download(version, "model", Path(folder))
+        dump = "import joblib, sys; from skops import io; from models.estimator import TRUSTED_TYPES; "
+        dump += "joblib.dump(io.load(sys.argv[1], trusted=TRUSTED_TYPES), sys.argv[2])"
+        here = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
+        subprocess.run([sys.executable, "-c", dump, str(model), str(dumped)], check=True, env=here)
+        port, other = _free_port(), _free_port()
+        servers: dict[str, tuple[list[str], int, dict[str, str]]] = {
+            "plain app": ([sys.executable, str(script), str(dumped), str(port)], port, here),
+            "Premiere": (bento.serve_command(tag, other), other, bento.environment() | bento.ALONE),
+        }
+        print(
+            f"champion {version.label} ({version.tags['family']}), bodies of {np.mean([len(b) for b in bodies]):.0f} bytes\n"
+        )
+        print(
+            f"{'':<11}{'start s':>8}{'MB':>6}"
+            + "".join(f"{f'{n} conn.':>9}{'p50 ms':>8}{'p99 ms':>8}" for n in CONNECTIONS)
+            + f"{'movies/s':>10}"
+        )
+        figures = {name: _measure(name, *server, cores[0], bodies) for name, server in servers.items()}
+    plain, ours = figures["plain app"], figures["Premiere"]
+    ratios = ", ".join(f"{ours[f'rps{n}'] / plain[f'rps{n}']:.1f}" for n in CONNECTIONS)
+    print(
+        f"\nPremiere answers {ratios} times as many requests at {', '.join(map(str, CONNECTIONS))} connections, and "
+        f"{ours['batch'] / plain['batch']:.1f} times as many movies in batches"
+    )
+    print(f"memory after {MANY:,} requests: {ours['later'] - ours['rss']:+.0f} MB")
+
+
+def requests() -> list[bytes]:
+    """Return bodies of one movie each, all different."""
+    from datetime import date
+
+    from models.body import record
+    from models.movie import INPUTS, Movie
+    from tasks.tmdb import now
+
+    found = []
+    for body in sample_movies(date(2026, 6, 30))[-BATCH:]:
+        kept = record(body, now())
+        movie = Movie.model_validate({name: kept[name] for name in INPUTS if kept[name] is not None})
+        found.append(json.dumps({"movie": movie.model_dump(mode="json", exclude_defaults=True)}).encode())
+    return found
+
+
+def _measure(
+    name: str, command: list[str], port: int, environment: dict[str, str], core: int, bodies: list[bytes]
+) -> dict[str, float]:
+    begun = time.perf_counter()
+    pin = ["taskset", "--cpu-list", str(core), *command]
+    with subprocess.Popen(
+        pin, env=environment, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            while not _ready(port):
+                assert server.poll() is None, f"{name} ended"
+                time.sleep(0.05)
+            figures = {"start": time.perf_counter() - begun}
+            asyncio.run(_load(port, bodies, 1, 1.0))
+            figures["rss"] = _rss(server.pid)
+            line = f"{name:<11}{figures['start']:8.1f}{figures['rss']:6.0f}"
+            for connections in CONNECTIONS:
+                took = asyncio.run(_load(port, bodies, connections, SECONDS))
+                figures[f"rps{connections}"] = len(took) / SECONDS
+                p50, p99 = np.quantile(took, [0.5, 0.99]) * 1000
+                line += f"{figures[f'rps{connections}']:9.0f}{p50:8.2f}{p99:8.2f}"
+            movies = {"movies": [json.loads(body)["movie"] for body in bodies]}
+            with httpx.Client(timeout=60) as client:
+                begun = time.perf_counter()
+                for _ in range(BATCHES):
+                    client.post(f"http://127.0.0.1:{port}/predict/batch", json=movies).raise_for_status()
+                figures["batch"] = BATCHES * len(bodies) / (time.perf_counter() - begun)
+            print(line + f"{figures['batch']:10.0f}", flush=True)
+            if name == "Premiere":
+                sent = 0
+                while sent < MANY:
+                    sent += len(asyncio.run(_load(port, bodies, 8, 5)))
+            figures["later"] = _rss(server.pid)
+            return figures
+        finally:
+            server.terminate()
+
+
+async def _load(port: int, bodies: list[bytes], connections: int, seconds: float) -> list[float]:
+    """Ask over so many connections for so long; return the seconds that each answer took."""
+    end, took = time.perf_counter() + seconds, []
+
+    async def client(number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        n = number * 37
+        while time.perf_counter() < end:
+            body = bodies[n % len(bodies)]
+            n += 1
+            begun = time.perf_counter()
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200"), answer
+            length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            took.append(time.perf_counter() - begun)
+        writer.close()
+
+    await asyncio.gather(*(client(n) for n in range(connections)))
+    return took
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _rss(pid: int) -> float:
+    """Return the megabytes of a process and its children, shared pages counted once by their share."""
+    family: list[Any] = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return sum(float(process.memory_full_info().pss) for process in family) / 1e6
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
