@@ -197,7 +197,7 @@ class RatingService:
         answers = rater.rate(movies, request) if movies else []
         remember("predict/batch", movies, answers)
         given = iter(answers)
-        filled = [result or BatchItem.model_construct(prediction=next(given), errors=None) for result in results]
+        filled = [result or BatchItem.model_construct(prediction=next(given), errors=[]) for result in results]
         return Batch.model_construct(results=filled, model=rater.info)
 
     @bentoml.api(route="/predict/text", input_spec=TextRequest)

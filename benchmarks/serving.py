@@ -29,6 +29,7 @@ from tasks import bento, registry
 SECONDS, CONNECTIONS = 6, (1, 8, 32)
 BATCH, BATCHES = 1000, 10
 MANY = 100_000  # requests after which memory is looked at
+HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
 PLAIN = """
 import sys
 from typing import Any
@@ -81,7 +82,8 @@ def main() -> None:
             "Premiere": (bento.serve_command(tag, other), other, bento.environment() | bento.ALONE),
         }
         print(
-            f"champion {version.label} ({version.tags['family']}), bodies of {np.mean([len(b) for b in bodies]):.0f} bytes\n"
+            f"champion {version.label} ({version.tags['family']}), bodies of "
+            f"{np.mean([len(body) for body in bodies]):.0f} bytes\n"
         )
         print(
             f"{'':<11}{'start s':>8}{'MB':>6}"
@@ -163,8 +165,7 @@ async def _load(port: int, bodies: list[bytes], connections: int, seconds: float
             body = bodies[n % len(bodies)]
             n += 1
             begun = time.perf_counter()
-            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            writer.write(head.encode() + body)
+            writer.write(HEAD.format(len(body)).encode() + body)
             answer = await reader.readuntil(b"\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 200"), answer
             length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])

@@ -43,8 +43,8 @@ class Rater:
                 high=high,
                 level=asked.level,
                 base=None,
-                reasons=None,
-                similar=None,
+                reasons=[],
+                similar=[],
                 warnings=self.warn(movie),
                 model=self.info,
             )

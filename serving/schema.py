@@ -109,8 +109,8 @@ class Prediction(BaseModel):
     high: float
     level: float
     base: float | None = Field(None, description="rating of the average movie; with all reasons, the prediction")
-    reasons: list[Reason] | None = None
-    similar: list[Alike] | None = None
+    reasons: list[Reason] = Field([], description="the weightiest first; none where they were not asked for")
+    similar: list[Alike] = Field([], description="the most alike first; none where they were not asked for")
     warnings: list[str] = Field(description="what was missing or is not known")
     model: ModelInfo
 
@@ -127,7 +127,7 @@ class BatchItem(BaseModel):
     """The answer to one movie of a batch, or what is wrong with it."""
 
     prediction: Prediction | None = None
-    errors: list[FieldError] | None = None
+    errors: list[FieldError] = []
 
 
 class Batch(BaseModel):

@@ -177,8 +177,8 @@ def test_the_level_reasons_and_similar_movies_are_given_on_request(service: str)
     narrow, wide = ask(level=0.5), ask(level=0.99)
     assert narrow["low"] > wide["low"]
     assert narrow["high"] < wide["high"]
-    assert narrow["reasons"] is None
-    assert narrow["similar"] is None
+    assert narrow["reasons"] == []
+    assert narrow["similar"] == []
     told = ask(reasons=True, similar=3)
     assert told["base"] + sum(reason["points"] for reason in told["reasons"]) == pytest.approx(told["rating"], abs=1e-6)
     assert len(told["similar"]) == 3
