@@ -25,7 +25,7 @@ const EXAMPLE = {
 const state = {
   lang: 'en', level: 0.9, answer: null, movie: null, tmdb: null, sentiment: null, errors: {}, failure: null, stale: false,
   busy: false, kept: [], allReasons: false, model: null, metrics: {}, list: null, listError: null, csv: null,
-  filter: { text: '', genre: '', language: '', month: '', sort: 'date', most: 60 }, past: { sort: 'new', most: 50 },
+  filter: { text: '', genre: '', language: '', month: '', sort: 'date', most: 60 }, past: { order: 'new', most: 50 },
 };
 const ids = {}; // field -> name -> TMDB's id: a pasted id survives the text field, so that namesakes stay apart
 const $ = (id) => document.getElementById(id);
@@ -117,7 +117,10 @@ function askToken(wasWrong) {
       $('token-form').onsubmit = (event) => {
         event.preventDefault();
         token = $('token').value.trim();
-        if (!token) return;
+        if (!/^[!-~]+$/.test(token)) { // a header takes nothing else
+          $('token-why').textContent = t('tokenBad');
+          return;
+        }
         store.set('sessionStorage', 'token', token);
         $('token-form').hidden = true;
         $('token').value = '';
@@ -352,7 +355,9 @@ function predict() {
   state.errors = errors;
   if (Object.keys(errors).length || !movie.title) {
     state.stale = Boolean(state.answer);
-    return render();
+    state.failure = null;
+    render();
+    return sayErrors();
   }
   state.sentiment = null;
   return request('predict', { movie });
@@ -395,9 +400,10 @@ async function request(path, body, wrong) {
       if (!Object.keys(known).length) state.failure = words(error);
     }
     render();
+    sayErrors();
   }
 }
-const sentence = ({ rule, remedy }) => [rule, remedy].filter(Boolean).join('; ') + '.';
+const sentence = ({ rule, remedy }) => [rule, remedy].filter(Boolean).join('; ').replace(/^./, (sign) => sign.toUpperCase()) + '.';
 const words = (error) => (error.errors?.length && error.status !== 429 ? error.errors.map((one) => `${one.field}: ${sentence(one)}`).join(' ') : error.message);
 
 function showErrors() {
@@ -410,6 +416,11 @@ function showErrors() {
   }
 }
 
+function sayErrors() {
+  const said = Object.entries(state.errors).map(([field, texts]) => `${nameOf(field)}: ${texts.join(' ')}`);
+  if (said.length) $('said').textContent = said.join(' ');
+}
+
 // --- the answer ----------------------------------------------------------------------------------------------------
 
 function scale(answer, { actual = null, ghost = null, small = false } = {}) {
@@ -420,8 +431,10 @@ function scale(answer, { actual = null, ghost = null, small = false } = {}) {
     class: small ? 'scale small' : 'scale', role: 'img', 'aria-label': label, '--at': at(answer.rating), '--low': at(answer.low), '--high': at(answer.high),
     '--actual': actual !== null && at(actual), '--ghost': ghost !== null && at(ghost),
   }, h('i', { class: 'track' }), h('i', { class: 'range' }), ghost !== null && h('i', { class: 'ghost' }), actual !== null && h('i', { class: 'actual' }), h('i', { class: 'dot' }),
-  small ? [] : [0, 2, 4, 6, 8, 10].map((tick) => h('span', { class: 'num', '--at': at(tick) }, String(tick))));
+  !small && ticks());
 }
+
+const ticks = () => [0, 2, 4, 6, 8, 10].map((tick) => h('span', { class: 'num', '--at': `${tick * 10}%` }, String(tick)));
 
 function delta(value, text) {
   return h('span', { class: `delta ${value >= 0.005 ? 'up' : value <= -0.005 ? 'down' : ''}` }, text ?? signed(value));
@@ -470,10 +483,9 @@ function renderBusy() {
 function renderVerdict() {
   const { answer, kept, stale, failure, tmdb, sentiment } = state;
   $('verdict').classList.toggle('stale', stale);
-  document.querySelector('.answer').classList.toggle('old', stale);
   const failed = failure && h('div', { role: 'alert' }, h('p', { class: 'error' }, failure), button('again', 'again', predict));
   renderMini();
-  if (!answer) return renew('verdict', h('h2', {}, t('verdict')), h('p', { class: 'soft' }, t('start')), h('p', { class: 'hint' }, t('optional')), failed);
+  if (!answer) return renew('verdict', h('h2', {}, t('verdict')), h('p', { class: 'soft' }, t('start'), ' ', t('optional')), h('div', { class: 'scale', 'aria-hidden': 'true' }, h('i', { class: 'track' }), ticks()), failed);
   const first = kept[0];
   const level = h('select', { id: 'level', 'aria-label': t('level'), onchange: (event) => { state.level = Number(event.target.value); predict(); } },
     [0.5, 0.8, 0.9, 0.95].map((value) => h('option', { value, selected: value === state.level }, percent(value))));
@@ -495,7 +507,7 @@ function renderVerdict() {
       button('keep', 'keep', keep, { class: 'main', 'aria-disabled': full && 'true', title: full && t('keepFull') }),
       button('twice', 'twice', () => tryOut('budget', 'needBudget', (movie) => ({ budget: number(movie.budget * 2) }))),
       button('month', 'month', () => tryOut('release_date', 'needDate', (movie) => ({ release_date: nextMonth(movie.release_date) }))),
-      button('director', 'director', () => { keepFirst(); $('f-directors').focus(); $('f-directors').select(); })));
+      button('director', 'director', async () => { await keepFirst(); $('f-directors').focus(); $('f-directors').select(); })));
 }
 
 function nextMonth(text) {
@@ -504,26 +516,27 @@ function nextMonth(text) {
   return new Date(Date.UTC(year, month, Math.min(date, last))).toISOString().slice(0, 10);
 }
 
-function keep() {
+async function keep() {
   if (state.kept.length >= VARIANTS) {
     $('said').textContent = t('keepFull');
     return;
   }
-  if (!state.answer || state.stale || state.busy) return;
+  if (!alike(read().movie, state.movie)) await predict(); // typed a moment ago, and not asked yet
+  if (!state.answer || state.stale || !alike(read().movie, state.movie)) return;
   state.kept.push({ movie: state.movie, answer: state.answer });
   render();
   $('said').textContent = t('kept', { x: 'ABC'[state.kept.length - 1] });
 }
-const keepFirst = () => { if (!state.kept.length) keep(); };
+const keepFirst = async () => { if (!state.kept.length) await keep(); };
 
-function tryOut(field, missing, change) {
+async function tryOut(field, missing, change) {
   const { movie } = read();
   if (!movie[field]) {
     state.errors[field] = [t(missing)];
     showErrors();
     return $(`f-${field}`).focus();
   }
-  keepFirst();
+  await keepFirst();
   for (const [name, value] of Object.entries(change(movie))) $(`f-${name}`).value = value;
   return predict();
 }
@@ -814,12 +827,24 @@ function poster(movie) {
     top && h('p', { class: 'hint', title: top.words }, t('topReason', { f: nameOf(top.field), d: signed(top.points) })),
     h('p', {}, h('button', {
       type: 'button', class: 'link', 'aria-label': t('openAria', { t: movie.title }),
-      onclick: () => { $('paste').value = String(movie.id); select('predict', true); paste(); },
+      onclick: () => look(movie),
     }, t('open'))));
 }
 
+// Without TMDB at hand, what the list knows of the movie is still enough to ask with.
+function look(movie) {
+  const { id, title, release_date, genres, original_language } = movie;
+  select('predict', true);
+  request('predict/tmdb', { id }, (why) => {
+    $('paste-note').textContent = why;
+    fill({ title, release_date, genres, original_language });
+    state.tmdb = null;
+    predict();
+  });
+}
+
 function renderRecord() {
-  const { list, past: { sort, most } } = state;
+  const { list, past: { order, most } } = state;
   const title = h('h2', {}, t('recTitle'));
   if (!list) return renew('record', title, problem());
   const past = (list.past ?? []).filter((one) => Number.isFinite(one.actual));
@@ -828,11 +853,11 @@ function renderRecord() {
   const inside = (one) => one.actual >= one.low && one.actual <= one.high;
   const mean = (measure) => past.reduce((sum, one) => sum + measure(one), 0) / past.length;
   const stat = (value, key) => h('div', {}, h('dt', {}, t(key)), h('dd', {}, value));
-  past.sort(sort === 'new' ? (one, other) => other.release_date.localeCompare(one.release_date) : (one, other) => Math.abs(off(other)) - Math.abs(off(one)));
+  past.sort(order === 'new' ? (one, other) => other.release_date.localeCompare(one.release_date) : (one, other) => Math.abs(off(other)) - Math.abs(off(one)));
   return renew('record', title, h('p', { class: 'soft' }, t('recWhat')),
     h('dl', { class: 'stats' }, stat(number(past.length), 'recN'), stat(two(mean((one) => Math.abs(off(one)))), 'recErr'),
       stat(percent(mean((one) => Number(inside(one)))), 'recIn'), stat(signed(mean(off)), 'recBias')),
-    h('div', { class: 'filters' }, choice('sort', 'sort', [['new', t('sNew')], ['off', t('sOff')]], state.past, renderRecord)),
+    h('div', { class: 'filters' }, choice('sort', 'order', [['new', t('sNew')], ['off', t('sOff')]], state.past, renderRecord)),
     h('p', { class: 'hint' }, t('legend')),
     h('ul', { class: 'past', id: 'past' }, past.slice(0, most).map((one) => h('li', {},
       h('div', {}, h('h3', {}, one.title), h('p', { class: 'hint' }, `${day(one.release_date)} · ${t('predicted', { r: two(one.rating), d: day(one.predicted_on) })}`)),
@@ -856,7 +881,7 @@ function select(name, focus) {
     $(`tab-${name}`).focus({ preventScroll: true });
     window.scrollTo(0, 0);
   }
-  history.replaceState(null, '', `#${name}`);
+  history.replaceState(null, '', `#/${name}`); // the slash: no element has that id, so nothing scrolls
   if (name === 'upcoming' || name === 'record') loadList();
   renderMini();
 }
@@ -877,7 +902,6 @@ function setLanguage(lang) {
   picker.value = chosen;
   $('lang').textContent = t('other');
   $('lang').lang = lang === 'en' ? 'ko' : 'en';
-  $('model').textContent ||= '';
   renderTheme();
   renderModel();
   render();
@@ -932,7 +956,7 @@ function start() {
   $('mini').onclick = () => $('verdict').scrollIntoView({ block: 'center' });
   new IntersectionObserver(([entry]) => { verdictSeen = entry.isIntersecting; renderMini(); }, { threshold: 0.4 }).observe($('verdict'));
   new ResizeObserver(([entry]) => document.documentElement.style.setProperty('--bar', `${entry.target.offsetHeight}px`)).observe(document.querySelector('.bar'));
-  const wanted = location.hash.slice(1);
+  const wanted = location.hash.slice(2);
   select(TABS.includes(wanted) ? wanted : 'predict');
   ask('model/info').then((info) => {
     state.metrics = info.metrics ?? {};
