@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,12 @@ import httpx
 import numpy as np
 import psutil
 
+from models.body import record
+from models.movie import INPUTS, Movie
 from sample.generator import movies as sample_movies
 from settings import PROJECT
 from tasks import bento, registry
+from tasks.tmdb import now
 
 SECONDS, CONNECTIONS = 6, (1, 8, 32)
 BATCH, BATCHES = 1000, 10
@@ -76,7 +78,7 @@ def main() -> None:
         dump += "joblib.dump(io.load(sys.argv[1], trusted=TRUSTED_TYPES), sys.argv[2])"
         here = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
         subprocess.run([sys.executable, "-c", dump, str(model), str(dumped)], check=True, env=here)
-        port, other = _free_port(), _free_port()
+        port, other = bento.free_port(), bento.free_port()
         servers: dict[str, tuple[list[str], int, dict[str, str]]] = {
             "plain app": ([sys.executable, str(script), str(dumped), str(port)], port, here),
             "Premiere": (bento.serve_command(tag, other), other, bento.environment() | bento.ALONE),
@@ -102,12 +104,6 @@ def main() -> None:
 
 def requests() -> list[bytes]:
     """Return bodies of one movie each, all different."""
-    from datetime import date
-
-    from models.body import record
-    from models.movie import INPUTS, Movie
-    from tasks.tmdb import now
-
     found = []
     for body in sample_movies(date(2026, 6, 30))[-BATCH:]:
         kept = record(body, now())
@@ -188,9 +184,3 @@ def _rss(pid: int) -> float:
     """Return the megabytes of a process and its children, shared pages counted once by their share."""
     family: list[Any] = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return sum(float(process.memory_full_info().pss) for process in family) / 1e6
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -129,7 +129,7 @@ def ask_service(bento: str, movies: list[dict[str, Any]]) -> list[dict[str, Any]
 @contextmanager
 def running(bento: str, port: int | None = None) -> Iterator[str]:
     """Serve a bento on loopback while the block runs; yield its address once it is ready."""
-    port = port or _free_port()
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     with (
         tempfile.TemporaryFile("w+") as log,
@@ -193,7 +193,8 @@ def environment() -> dict[str, str]:
     return os.environ | {"BENTOML_HOME": _home(), "BENTOML_DO_NOT_TRACK": "True", "PYTHONWARNINGS": "ignore"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -69,25 +69,31 @@ def activate(shipment: Shipment) -> None:
 
 
 def _export(version: Version) -> Shipment:
-    """Put the bento into the store as one file, its manifest last, and read it back."""
-    store = open_store(get_settings().store_uri)
-    if not isinstance(store, S3Store):
-        raise ValueError(f"ship_to has s3, but STORE_URI is the folder {store.uri}: set it to s3://bucket/prefix")
-    tag = bento.build_bento.fn(version)
+    """Put the bento into the store as one file, read it back, and write its manifest last."""
+    store, tag = _bucket(), bento.build_bento.fn(version)
     key = f"bentos/{tag.replace(':', '-')}-{version.tags['sha256'][:12]}.bento"
     try:
         digest = str(json.loads(store.read(f"{key}.json"))["sha256"])
     except FileNotFoundError:
         with tempfile.TemporaryDirectory() as folder:
-            file = bento.export(tag, Path(folder))
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            store.write(key, file.read_bytes())
-        facts = {"bento": tag, "model": version.tags["sha256"], "commit": version.tags["commit"], "sha256": digest}
+            content = bento.export(tag, Path(folder)).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        store.write(key, content)
         _verify(store, key, digest)
+        facts = {"bento": tag, "model": version.tags["sha256"], "commit": version.tags["commit"], "sha256": digest}
         store.write(f"{key}.json", json.dumps(facts, indent=1).encode())
-    shipment = Shipment(target="s3", where=key, digest=digest)
-    _verify(store, key, digest)
-    return shipment
+    else:
+        _verify(store, key, digest)
+    return Shipment(target="s3", where=key, digest=digest)
+
+
+def _bucket() -> S3Store:
+    store = open_store(get_settings().store_uri)
+    if not isinstance(store, S3Store):
+        raise ValueError(
+            f"the target s3 needs a bucket, but STORE_URI is the folder {store.uri}: set s3://bucket/prefix"
+        )
+    return store
 
 
 def _verify(store: S3Store, key: str, digest: str) -> None:
@@ -97,8 +103,6 @@ def _verify(store: S3Store, key: str, digest: str) -> None:
 
 
 def _point(shipment: Shipment) -> None:
-    store = open_store(get_settings().store_uri)
-    if not isinstance(store, S3Store):
-        raise ValueError(f"{shipment.where} lies in S3, but STORE_URI is the folder {store.uri}")
+    store = _bucket()
     _verify(store, shipment.where, shipment.digest)
     store.write(CHAMPION_KEY, json.dumps({"key": shipment.where, "sha256": shipment.digest}).encode())

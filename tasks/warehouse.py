@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from prefect import get_run_logger, task
 from sqlalchemy.dialects import postgresql, sqlite
 
+from serving.tables import JSON
 from settings import get_settings
 from tasks.catalogue import Partition, read_partition
 from tasks.store import open_store
 
 ROWS_AT_ONCE = 500
-JSON = sa.JSON().with_variant(postgresql.JSONB, "postgresql")
 METADATA = sa.MetaData()
 MOVIES = sa.Table(
     "movies",

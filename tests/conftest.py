@@ -33,6 +33,7 @@ from models.promotion import Verdict
 from sample import generator, tmdb_server
 from settings import PROJECT, Settings, get_settings
 from tasks import registry
+from tasks.bento import free_port
 from tasks.registry import CHAMPION, Version, download
 from tasks.tmdb import now
 
@@ -278,12 +279,6 @@ def image_registry(docker_engine: docker.DockerClient, tmp_path_factory: pytest.
     yield f"127.0.0.1:{port}"
     server.terminate()
     server.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int) -> None:
