@@ -34,6 +34,7 @@ from serving.openapi import complete
 from serving.rater import Rater
 from serving.recorder import Recorder
 from serving.schema import (
+    Asked,
     Batch,
     BatchItem,
     BatchRequest,
@@ -98,11 +99,13 @@ def recorder() -> Recorder | None:
     return Recorder(settings.warehouse_url.get_secret_value()) if settings.record_predictions else None
 
 
-def remember(route: str, movies: list[dict[str, Any]], answers: list[Prediction]) -> None:
-    """Record answers, if that is wanted."""
+def rate(rater: Rater, route: str, movies: list[dict[str, Any]], asked: Asked) -> list[Prediction]:
+    """Rate raw movies, in order, and record the answers, if that is wanted."""
+    answers = rater.rate(movies, asked) if movies else []
     kept = recorder()
     if kept:
         kept.predicted(route, movies, answers)
+    return answers
 
 
 async def health(request: Request) -> JSONResponse:
@@ -175,10 +178,7 @@ class RatingService:
     async def predict(self, **asked: Any) -> Prediction:
         """Rate one movie from what is known before its release. Everything but the title may be left out."""
         request = PredictRequest.model_construct(**asked)
-        movies = [request.movie.facts()]
-        answers = champion().rater.rate(movies, request)
-        remember("predict", movies, answers)
-        return answers[0]
+        return rate(champion().rater, "predict", [request.movie.facts()], request)[0]
 
     @bentoml.api(route="/predict/batch", input_spec=BatchRequest)
     def predict_batch(self, **asked: Any) -> Batch:
@@ -194,9 +194,7 @@ class RatingService:
                 told = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
                 results.append(BatchItem(errors=[FieldError(**one) for one in told]))
         rater = champion().rater
-        answers = rater.rate(movies, request) if movies else []
-        remember("predict/batch", movies, answers)
-        given = iter(answers)
+        given = iter(rate(rater, "predict/batch", movies, request))
         filled = [result or BatchItem.model_construct(prediction=next(given), errors=[]) for result in results]
         return Batch.model_construct(results=filled, model=rater.info)
 
@@ -204,13 +202,11 @@ class RatingService:
     async def predict_text(self, **asked: Any) -> TextPrediction:
         """Rate a movie of which only a synopsis is known, and say what sentiment was read in it."""
         request = TextRequest.model_construct(**asked)
-        movies: list[dict[str, Any]] = [{"overview": request.text}]
-        answers = champion().rater.rate(movies, request)
-        remember("predict/text", movies, answers)
+        (answer,) = rate(champion().rater, "predict/text", [{"overview": request.text}], request)
         polarity, subjectivity = read_sentiment(request.text)
         readable = polarity != 0 or subjectivity != 0
         sentiment = Sentiment(polarity=polarity, subjectivity=subjectivity, readable=readable)
-        return TextPrediction.model_construct(**answers[0].__dict__, sentiment=sentiment)
+        return TextPrediction.model_construct(**answer.__dict__, sentiment=sentiment)
 
     @bentoml.api(route="/predict/tmdb", input_spec=TmdbRequest)
     def predict_tmdb(self, **asked: Any) -> TmdbPrediction:
@@ -221,12 +217,10 @@ class RatingService:
             movie = Movie.model_validate({name: kept[name] for name in INPUTS if kept[name] is not None})
         except ValidationError as error:
             raise InvalidArgument(f"TMDB's movie {request.id} cannot be rated: {error.errors()[0]['msg']}") from error
-        movies = [movie.facts()]
-        answers = champion().rater.rate(movies, request)
-        remember("predict/tmdb", movies, answers)
+        (answer,) = rate(champion().rater, "predict/tmdb", [movie.facts()], request)
         out = kept["release_date"] is not None and kept["release_date"] <= datetime.now(UTC).date()
         voted = Voted(released=out, vote_average=kept["vote_average"], vote_count=kept["vote_count"])
-        return TmdbPrediction.model_construct(movie=movie, prediction=answers[0], tmdb=voted)
+        return TmdbPrediction.model_construct(movie=movie, prediction=answer, tmdb=voted)
 
     @bentoml.api(route="/feedback", input_spec=FeedbackRequest)
     async def feedback(self, **given: Any) -> FeedbackAnswer:

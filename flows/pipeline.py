@@ -15,7 +15,7 @@ from flows.train import train_model
 from settings import get_settings
 from tasks.bento import ask_service, build_bento
 from tasks.command_line import run_from_shell
-from tasks.registry import CHAMPION, find
+from tasks.registry import current_champion
 from tasks.source import SourceName, source_to_collect
 from tasks.summary import pick_movie, summarise
 
@@ -43,9 +43,8 @@ def run_pipeline(
     collected = collect_movies(start, end, min_votes, source)
     trained = train_model(trials, as_of, source)
     promotion = promote_model(int(trained["version"]))
-    try:
-        champion = find(CHAMPION)
-    except LookupError:
+    champion = current_champion()
+    if champion is None:
         return f"v{trained['version']} was not promoted, and there is no champion to serve: {promotion['reason']}"
     movie, actual = pick_movie(source, today)
     (answer,) = ask_service(build_bento(champion), [movie])

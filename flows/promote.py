@@ -14,8 +14,8 @@ from tasks.bento import build_bento, try_bento
 from tasks.command_line import run_from_shell
 from tasks.ledger import Target
 from tasks.probing import LATENCY_MS
-from tasks.promoting import alone, approved, compare, current_champion, finish_move, promote, ship
-from tasks.registry import CHALLENGER, find
+from tasks.promoting import alone, approved, compare, finish_move, promote, ship
+from tasks.registry import CHALLENGER, current_champion, find
 
 
 @flow(name="promote-model")

@@ -119,14 +119,6 @@ def _show(challenger: Version, verdict: Verdict, plot: Figure | None) -> None:
     create_markdown_artifact(key="promotion", markdown="\n\n".join(parts), description=description)
 
 
-def current_champion() -> Version | None:
-    """Return the champion, or None where there is none yet."""
-    try:
-        return registry.find(CHAMPION)
-    except LookupError:
-        return None
-
-
 def approved(challenger: Version, reason: str) -> bool:
     """Suspend the flow until a person approves or declines in the Prefect UI (Resume, on the run's page).
 
@@ -150,7 +142,7 @@ def promote(challenger: Version, champion: Version | None, verdict: Verdict, shi
 
     Raises RuntimeError where another became champion since the two were compared.
     """
-    now = current_champion()
+    now = registry.current_champion()
     if (now and now.number) != (champion and champion.number):
         raise RuntimeError(
             f"{now.label if now else 'nobody'} became champion after {challenger.label} was compared with "

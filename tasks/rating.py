@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from models.facts import RawMovie, iterate
 from models.movie import Movie
 from tasks import registry
-from tasks.registry import CHAMPION, Version
+from tasks.registry import Version
 from tasks.training import LEVELS
 
 SECONDS = 600
@@ -89,9 +89,8 @@ def rate(
 
 def rated_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[np.float64] | None:
     """Return the champion's ratings of a hold-out, if there is a champion of the same ratings that never saw it."""
-    try:
-        champion = registry.find(CHAMPION)
-    except LookupError:
+    champion = registry.current_champion()
+    if champion is None:
         return None
     alike = all(champion.tags[name] == tags[name] for name in ("source", "synthetic"))
     if not alike or pd.Timestamp(champion.tags["judged_until"]) >= holdout["release_date"].min():

@@ -198,6 +198,14 @@ def find(number_or_alias: str) -> Version:
     return Version(int(found.version), found.run_id, dict(found.tags))
 
 
+def current_champion() -> Version | None:
+    """Return the champion, or None where there is none yet."""
+    try:
+        return find(CHAMPION)
+    except LookupError:
+        return None
+
+
 def find_trained(tags: dict[str, str]) -> Version | None:
     """Return the newest version that carries all these tags, or None."""
     from mlflow.exceptions import MlflowException
