@@ -7,13 +7,11 @@ between is in `serving`: the schema, the guard at the door, the record of predic
 
 from __future__ import annotations
 
-import gc
 import logging
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 import httpx
@@ -26,13 +24,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from models.body import APPENDED, BadRecord, record
-from models.facts import read_sentiment
 from models.movie import INPUTS, Movie
-from serving.following import Follower
 from serving.guard import Guard, field_errors
 from serving.openapi import complete
-from serving.rater import Rater
-from serving.recorder import Recorder
 from serving.schema import (
     Asked,
     Batch,
@@ -43,17 +37,21 @@ from serving.schema import (
     FieldError,
     Prediction,
     PredictRequest,
-    Sentiment,
     TextPrediction,
     TextRequest,
     TmdbPrediction,
     TmdbRequest,
     Voted,
 )
-from serving.upcoming import read_upcoming
 from settings import PROJECT, get_settings
 
+if TYPE_CHECKING:
+    from serving.following import Follower
+    from serving.rater import Rater
+    from serving.recorder import Recorder
+
 TMDB_SECONDS = 8
+CLOSE_SECONDS = 5  # Docker gives ten
 
 
 class Arguments(BaseModel):
@@ -72,21 +70,17 @@ def is_ours(entry: logging.LogRecord) -> bool:
     return not told
 
 
-def load(stored: bentoml.Model) -> Rater:
-    """Load a model of BentoML's store."""
-    name, _, version = str(stored.tag).partition(":")
-    rater = Rater(Path(stored.path) / "mlflow_model", name, version, dict(stored.info.metadata))
-    # What is loaded now stays: keep the collector from walking over it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5000, 20, 100)
-    return rater
+# BentoML reads this file in two processes, and only one of them rates: what that one alone needs (scikit-learn, pandas,
+# the boosters, the database) is imported where it is used. It halves the memory.
 
 
 @lru_cache
 def champion() -> Follower:
     """Return the model of this process, loaded once, and what follows it."""
-    follower = Follower(load(bentoml.models.get(arguments.model)), lambda tag: load(bentoml.models.get(tag)))
+    from serving.following import Follower
+    from serving.rater import load
+
+    follower = Follower(load(arguments.model), load)
     if get_settings().follow_registry:
         follower.start()
     return follower
@@ -95,6 +89,8 @@ def champion() -> Follower:
 @lru_cache
 def recorder() -> Recorder | None:
     """Return what remembers predictions, or None where that is switched off."""
+    from serving.recorder import Recorder
+
     settings = get_settings()
     return Recorder(settings.warehouse_url.get_secret_value()) if settings.record_predictions else None
 
@@ -130,6 +126,8 @@ async def model_info(request: Request) -> JSONResponse:
 
 def upcoming(request: Request) -> JSONResponse:
     """What comes out in the next twelve months, as last scored, and how earlier lists turned out."""
+    from serving.upcoming import read_upcoming
+
     return JSONResponse(read_upcoming(get_settings().warehouse_url.get_secret_value()))
 
 
@@ -173,6 +171,15 @@ class RatingService:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(is_ours)
         champion()
         recorder()
+        for name in RatingService.apis:  # type: ignore[attr-defined]  # BentoML would wrap each method anew for every request
+            setattr(self, name, getattr(self, name))
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Write what was predicted last."""
+        kept = recorder()
+        if kept:
+            kept.flush(CLOSE_SECONDS)
 
     @bentoml.api(route="/predict", input_spec=PredictRequest)
     async def predict(self, **asked: Any) -> Prediction:
@@ -202,11 +209,9 @@ class RatingService:
     async def predict_text(self, **asked: Any) -> TextPrediction:
         """Rate a movie of which only a synopsis is known, and say what sentiment was read in it."""
         request = TextRequest.model_construct(**asked)
-        (answer,) = rate(champion().rater, "predict/text", [{"overview": request.text}], request)
-        polarity, subjectivity = read_sentiment(request.text)
-        readable = polarity != 0 or subjectivity != 0
-        sentiment = Sentiment(polarity=polarity, subjectivity=subjectivity, readable=readable)
-        return TextPrediction.model_construct(**answer.__dict__, sentiment=sentiment)
+        rater = champion().rater
+        (answer,) = rate(rater, "predict/text", [{"overview": request.text}], request)
+        return TextPrediction.model_construct(**answer.__dict__, sentiment=rater.read(request.text))
 
     @bentoml.api(route="/predict/tmdb", input_spec=TmdbRequest)
     def predict_tmdb(self, **asked: Any) -> TmdbPrediction:

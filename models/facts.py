@@ -132,7 +132,7 @@ def facts_row(movie: RawMovie, budget_level: Callable[[int], float], sentiment: 
         float(len(overview.split())) or NAN,
         polarity,
         subjectivity,
-        float(polarity != 0 or subjectivity != 0) if overview else 0.0,
+        float(is_readable(polarity, subjectivity)) if overview else 0.0,
         float(bool(tagline)),
         float(len(tagline)) or NAN,
         float(len(title)),
@@ -148,6 +148,11 @@ def read_sentiment(words: str) -> tuple[float, float]:
     """Return TextBlob's polarity (-1 to 1) and subjectivity (0 to 1); (0, 0) where it finds nothing to read."""
     polarity, subjectivity = _textblob_sentiment(words)
     return float(polarity), float(subjectivity)
+
+
+def is_readable(polarity: float, subjectivity: float) -> bool:
+    """Return whether a text had any sentiment to read."""
+    return polarity != 0 or subjectivity != 0
 
 
 # Sentiments by a digest of their text: training reads the same texts again and again, and its caller may keep them from

@@ -20,11 +20,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MOST_BYTES = 4_000_000  # a batch of 1,000 movies with long synopses
 OPEN = ("/health", "/ready", "/livez", "/readyz", "/healthz")
 PAGE = "/ui"  # its files hold nothing secret; what it asks for is guarded
+SUSPICIOUS = (b"NaN", b"Infinity", b"\\ud", b"\\uD")  # pydantic takes the first two for numbers, the others for text
 CALLERS = 10_000  # remembered by the rate limit
 REMEDIES = {
     "extra_forbidden": ("is no field of a movie or of this request", "remove it, or correct its name: see /docs"),
     "missing": ("is needed", "add it"),
-    "json_invalid": ("is no JSON", "send a JSON object, in UTF-8"),
+    "json_invalid": ("", "send a JSON object, in UTF-8"),
 }
 POLICY = "default-src 'self'; img-src 'self' https://image.tmdb.org data:; frame-ancestors 'none'; base-uri 'none'"
 
@@ -148,8 +149,8 @@ def field_errors(errors: list[Any], prefix: str = "") -> list[dict[str, str]]:
     for error in errors:
         parts = [str(part) for part in error["loc"] if part not in ("function-after", "function-before")]
         name = prefix + (".".join(parts) or "body")
-        rule, remedy = REMEDIES.get(error["type"], (_sentence(error["msg"]), "correct it, or leave it out"))
-        told.append(_error(name, rule, remedy))
+        rule, remedy = REMEDIES.get(error["type"], ("", "correct it, or leave it out"))
+        told.append(_error(name, rule or _sentence(error["msg"]), remedy))
     return told
 
 
@@ -163,12 +164,17 @@ def _error(field: str, rule: str, remedy: str) -> dict[str, str]:
 
 
 def _wrong_json(body: bytes) -> str:
-    """Say why a body is no JSON object; NaN and Infinity, which Python reads, are none."""
+    """Say why a body is no JSON object; NaN, Infinity and half a character, which pydantic reads, are none.
+
+    What could only be wrong in ways that pydantic sees, too, is read by pydantic alone.
+    """
+    if body[:1] == b"{" and not any(sign in body for sign in SUSPICIOUS):
+        return ""
     try:
         read = json.loads(body, parse_constant=_refuse_constant)
         if not isinstance(read, dict):
             return "is no JSON object"
-        if b"\\ud" in body.lower():  # half a character cannot be written down again
+        if b"\\ud" in body.lower():  # it cannot be written down again
             json.dumps(read, ensure_ascii=False).encode()
     except RecursionError:
         return "is nested too deeply"

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import bentoml
 from prometheus_client import Counter
 from skops import io as skops_io
 
 from models.estimator import TRUSTED_TYPES, RatingModel
+from models.facts import is_readable, read_sentiment
 from models.movie import MAX_RATING, MIN_RATING, Movie
-from serving.schema import Alike, Asked, ModelInfo, Prediction, Reason
+from serving.schema import Alike, Asked, ModelInfo, Prediction, Reason, Sentiment
 
 TELLING = ("release_date", "genres", "runtime", "original_language", "directors", "cast", "overview")
 CLIPPED = Counter("premiere_clipped", "Predictions or interval ends that lay outside 0 to 10", ["model"])
+
+
+def load(tag: str) -> Rater:
+    """Load a model of BentoML's store."""
+    stored = bentoml.models.get(tag)
+    name, _, version = str(stored.tag).partition(":")
+    rater = Rater(Path(stored.path) / "mlflow_model", name, version, dict(stored.info.metadata))
+    # What is loaded now stays: keep the collector from walking over it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 20, 100)
+    return rater
 
 
 class Rater:
@@ -56,6 +71,11 @@ class Rater:
                 answer.similar = [Alike(title=n.title, year=n.year, rating=n.rating, likeness=n.likeness) for n in near]
             answers.append(answer)
         return answers
+
+    def read(self, words: str) -> Sentiment:
+        """Say what sentiment the model reads in a text."""
+        polarity, subjectivity = read_sentiment(words)
+        return Sentiment(polarity=polarity, subjectivity=subjectivity, readable=is_readable(polarity, subjectivity))
 
     def warn(self, movie: dict[str, Any]) -> list[str]:
         """Name what is missing of a movie and who was never seen."""

@@ -1,11 +1,11 @@
 """Remember what was predicted, beside the requests: a slow or broken database never slows or fails an answer.
 
-A bounded queue and one thread. What does not fit any more is dropped and counted (`premiere_records`).
+A bounded queue and one thread, which writes what gathers within a moment at once: a commit for each prediction would
+cost more than the prediction. What does not fit any more is dropped and counted (`premiere_records`).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
@@ -16,11 +16,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from prometheus_client import Counter
+from pydantic_core import to_json
 
 from serving.schema import Prediction
 from serving.tables import FEEDBACK, METADATA, PREDICTIONS
 
 ROOM, AT_ONCE = 10_000, 500
+MOMENT = 0.25  # seconds
 PAUSES = (0.5, 2.0, 8.0)  # seconds between tries
 RECORDS = Counter("premiere_records", "Predictions and feedback by what became of their record", ["outcome"])
 Row = tuple[sa.Table, dict[str, Any]]
@@ -60,6 +62,8 @@ class Recorder:
     def _work(self) -> None:
         while True:
             rows = [self._queue.get()]
+            if self._queue.qsize() < AT_ONCE:
+                time.sleep(MOMENT)
             while len(rows) < AT_ONCE and not self._queue.empty():
                 rows.append(self._queue.get_nowait())
             RECORDS.labels("kept" if self._write(rows) else "lost").inc(len(rows))
@@ -85,9 +89,10 @@ class Recorder:
                     time.sleep(pause)
         return False
 
-    def flush(self) -> None:
-        """Wait until all that was put is written or lost."""
-        self._queue.join()
+    def flush(self, seconds: float | None = None) -> None:
+        """Wait until all that was put is written or lost, so many seconds at most."""
+        with self._queue.all_tasks_done:
+            self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, seconds)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -95,4 +100,4 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     if "movie" not in row:
         return row
     known = {key: value for key, value in row["movie"].items() if value not in (None, [], "")}
-    return row | {"movie": json.dumps(known, default=str, ensure_ascii=False)}
+    return row | {"movie": to_json(known).decode()}
