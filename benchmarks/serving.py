@@ -1,7 +1,7 @@
-"""The service beside a plain FastAPI + joblib + pandas app with the same model, in one run, each on one core.
+"""The service beside plain FastAPI apps with the same model (`benchmarks.peers`), in one run, each on one core.
 
-The model is the champion of the registry (make run makes one). The client has another core. The plain app reads the
-model with joblib at its start and makes a data frame of each request.
+The model is the champion of the registry (make run makes one). The client has another core. The service records its
+predictions, as it does for its users; the plain apps do not. All must answer alike before they are timed.
 """
 
 from __future__ import annotations
@@ -31,36 +31,10 @@ from tasks.tmdb import now
 SECONDS, CONNECTIONS = 6, (1, 8, 32)
 BATCH, BATCHES = 1000, 10
 MANY = 100_000  # requests after which memory is looked at
+KIND = {"Content-Type": "application/json"}
+PEERS = {"pandas app": "pandas", "plain app": "model"}
+OURS = "Premiere"
 HEAD = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
-PLAIN = """
-import sys
-from typing import Any
-import joblib, pandas as pd, uvicorn
-from fastapi import FastAPI
-from models.movie import Movie
-model = joblib.load(sys.argv[1])
-app = FastAPI()
-
-def rate(movies):
-    frame = pd.DataFrame([movie.facts() for movie in movies])
-    frame["release_date"] = pd.to_datetime(frame["release_date"])
-    rating, low, high = model.predict_interval(frame, 0.9)
-    return [{"rating": r, "low": l, "high": h} for r, l, h in zip(rating.tolist(), low.tolist(), high.tolist())]
-
-@app.post("/predict")
-def predict(body: dict[str, Movie]) -> Any:
-    return rate([body["movie"]])[0]
-
-@app.post("/predict/batch")
-def batch(body: dict[str, list[Movie]]) -> Any:
-    return rate(body["movies"])
-
-@app.get("/ready")
-def ready() -> Any:
-    return {}
-
-uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
-"""
 
 
 def main() -> None:
@@ -71,18 +45,19 @@ def main() -> None:
     os.sched_setaffinity(0, {cores[-1]})
     bodies = requests()
     with tempfile.TemporaryDirectory() as folder:
-        dumped, script = Path(folder) / "model.joblib", Path(folder) / "plain.py"
-        script.write_text(PLAIN)
+        dumped = Path(folder) / "model.joblib"
         model, _ = registry.download(version, "model", Path(folder))
         dump = "import joblib, sys; from skops import io; from models.estimator import TRUSTED_TYPES; "
         dump += "joblib.dump(io.load(sys.argv[1], trusted=TRUSTED_TYPES), sys.argv[2])"
         here = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
         subprocess.run([sys.executable, "-c", dump, str(model), str(dumped)], check=True, env=here)
-        port, other = bento.free_port(), bento.free_port()
-        servers: dict[str, tuple[list[str], int, dict[str, str]]] = {
-            "plain app": ([sys.executable, str(script), str(dumped), str(port)], port, here),
-            "Premiere": (bento.serve_command(tag, other), other, bento.environment() | bento.ALONE),
-        }
+        servers: dict[str, tuple[list[str], int, dict[str, str]]] = {}
+        for name, kind in PEERS.items():
+            port = bento.free_port()
+            servers[name] = [sys.executable, "-m", "benchmarks.peers", kind, str(dumped), str(port)], port, here
+        records = {"RECORD_PREDICTIONS": "true", "WAREHOUSE_URL": f"sqlite:///{folder}/warehouse.db"}
+        port = bento.free_port()
+        servers[OURS] = bento.serve_command(tag, port), port, bento.environment() | bento.ALONE | records
         print(
             f"champion {version.label} ({version.tags['family']}), bodies of "
             f"{np.mean([len(body) for body in bodies]):.0f} bytes\n"
@@ -93,13 +68,17 @@ def main() -> None:
             + f"{'movies/s':>10}"
         )
         figures = {name: _measure(name, *server, cores[0], bodies) for name, server in servers.items()}
-    plain, ours = figures["plain app"], figures["Premiere"]
-    ratios = ", ".join(f"{ours[f'rps{n}'] / plain[f'rps{n}']:.1f}" for n in CONNECTIONS)
-    print(
-        f"\nPremiere answers {ratios} times as many requests at {', '.join(map(str, CONNECTIONS))} connections, and "
-        f"{ours['batch'] / plain['batch']:.1f} times as many movies in batches"
-    )
-    print(f"memory after {MANY:,} requests: {ours['later'] - ours['rss']:+.0f} MB")
+    ours = figures[OURS]
+    for name in PEERS:
+        plain = figures[name]
+        apart = max(abs(a[end] - b[end]) for a, b in zip(plain["answers"], ours["answers"], strict=True) for end in a)
+        assert apart < 1e-6, f"the {name} answers otherwise, by {apart}: it has another model"
+        ratios = ", ".join(f"{ours[f'rps{n}'] / plain[f'rps{n}']:.1f}" for n in CONNECTIONS)
+        print(
+            f"\nPremiere answers {ratios} times as many requests as the {name} at "
+            f"{', '.join(map(str, CONNECTIONS))} connections, {ours['batch'] / plain['batch']:.1f} times as many movies"
+        )
+    print(f"\nmemory: {ours['rss']:.0f} MB, {ours['later'] - ours['rss']:+.0f} MB after {MANY:,} requests more")
 
 
 def requests() -> list[bytes]:
@@ -114,7 +93,7 @@ def requests() -> list[bytes]:
 
 def _measure(
     name: str, command: list[str], port: int, environment: dict[str, str], core: int, bodies: list[bytes]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     begun = time.perf_counter()
     pin = ["taskset", "--cpu-list", str(core), *command]
     with subprocess.Popen(
@@ -124,27 +103,31 @@ def _measure(
             while not _ready(port):
                 assert server.poll() is None, f"{name} ended"
                 time.sleep(0.05)
-            figures = {"start": time.perf_counter() - begun}
+            figures: dict[str, Any] = {"start": time.perf_counter() - begun}
             asyncio.run(_load(port, bodies, 1, 1.0))
-            figures["rss"] = _rss(server.pid)
-            line = f"{name:<11}{figures['start']:8.1f}{figures['rss']:6.0f}"
+            line = ""
             for connections in CONNECTIONS:
                 took = asyncio.run(_load(port, bodies, connections, SECONDS))
                 figures[f"rps{connections}"] = len(took) / SECONDS
                 p50, p99 = np.quantile(took, [0.5, 0.99]) * 1000
                 line += f"{figures[f'rps{connections}']:9.0f}{p50:8.2f}{p99:8.2f}"
+            url = f"http://127.0.0.1:{port}/predict"
             movies = {"movies": [json.loads(body)["movie"] for body in bodies]}
             with httpx.Client(timeout=60) as client:
                 begun = time.perf_counter()
                 for _ in range(BATCHES):
-                    client.post(f"http://127.0.0.1:{port}/predict/batch", json=movies).raise_for_status()
+                    client.post(f"{url}/batch", json=movies).raise_for_status()
                 figures["batch"] = BATCHES * len(bodies) / (time.perf_counter() - begun)
-            print(line + f"{figures['batch']:10.0f}", flush=True)
-            if name == "Premiere":
+                figures["answers"] = [
+                    _ends(client.post(url, content=body, headers=KIND).json()) for body in bodies[:50]
+                ]
+            figures["rss"] = _rss(server.pid)
+            print(f"{name:<11}{figures['start']:8.1f}{figures['rss']:6.0f}{line}{figures['batch']:10.0f}", flush=True)
+            if name == OURS:
                 sent = 0
                 while sent < MANY:
                     sent += len(asyncio.run(_load(port, bodies, 8, 5)))
-            figures["later"] = _rss(server.pid)
+                figures["later"] = _rss(server.pid)
             return figures
         finally:
             server.terminate()
@@ -171,6 +154,10 @@ async def _load(port: int, bodies: list[bytes], connections: int, seconds: float
 
     await asyncio.gather(*(client(n) for n in range(connections)))
     return took
+
+
+def _ends(answer: dict[str, Any]) -> dict[str, float]:
+    return {end: answer[end] for end in ("rating", "low", "high")}
 
 
 def _ready(port: int) -> bool:

@@ -269,6 +269,11 @@ class RatingModel(RegressorMixin, BaseEstimator):
         standard = self.linear_.standardised(self.features_.transform([movie]))[0, self._alike()]
         return self.neighbours_.find(standard, movie, count)
 
+    def fold(self) -> None:
+        """Make ready to predict, and forget what only a stored model needs: it can be stored no more."""
+        check_is_fitted(self, "interval_")
+        self.features_.fold()
+
     def learner(self) -> Any:
         """Return the learner of the family, not fitted yet."""
         if self.family not in FAMILIES:
@@ -286,8 +291,8 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def _doubt(
         self, table: NDArray[np.float64], trees: NDArray[np.float64], linear: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        voices = np.column_stack([self._blend(trees, linear), np.abs(trees - linear)])
-        return np.hstack([voices, table[:, self._doubts()]])
+        voices = np.array([self._blend(trees, linear), np.abs(trees - linear)]).T
+        return np.concatenate([voices, table[:, self._doubts()]], axis=1)
 
     def _doubts(self) -> list[int]:
         """Return the columns of `DOUBTS`."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from models.history import Level
+from models.trees import predict_trees
 
 STEP, FIRST_YEAR = 2, 1960
 MIN_MOVIES = 200
@@ -72,37 +73,42 @@ class Expectation(BaseEstimator):
             booster = lightgbm.train(PARAMETERS, data, num_boost_round=ROUNDS)
             self.cuts_.append(cut)
             self.models_.append(booster.model_to_string())
-        self._boosters = None
+        self._boosters = self._level = None
         return self
 
     def predict(self, facts: NDArray[np.float64], days: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the n expected ratings of movies with these facts (n, f) and release days."""
-        boosters = self._boosters or self._load()
+        if len(facts) == 1 and (number := bisect_right(self.cuts_, int(days[0])) - 1) >= 0:
+            return predict_trees(self._booster(number), facts)
         expected = np.empty(len(facts))
         which = np.array([bisect_right(self.cuts_, day) - 1 for day in days.tolist()], dtype=np.int64)
-        for number in np.unique(which):
+        for number in np.unique(which).tolist():
             rows = np.flatnonzero(which == number)
             if number < 0:  # too little was known: the level of the time
+                self._level = self._level or Level(self.level_days_, self.level_ratings_)
                 expected[rows] = [self._level.at(_year_start(int(days[row]))) for row in rows]
             else:
-                expected[rows] = boosters[number].predict(facts[rows], num_threads=1)
+                expected[rows] = predict_trees(self._booster(number), facts[rows])
         return expected
 
     def contributions(self, facts: NDArray[np.float64], day: int) -> NDArray[np.float64]:
         """Return what each of one movie's facts (f) adds to its expected rating; zeros where too little was known."""
-        boosters = self._boosters or self._load()
         number = bisect_right(self.cuts_, day) - 1
         if number < 0:
             return np.zeros(len(facts))
-        shares = boosters[number].predict(facts[np.newaxis], pred_contrib=True, num_threads=1)
+        shares = self._booster(number).predict(facts[np.newaxis], pred_contrib=True, num_threads=1)
         return np.asarray(shares, dtype=float)[0, :-1]
 
-    def _load(self) -> list[lightgbm.Booster]:
-        self._level = Level(self.level_days_, self.level_ratings_)
-        self._boosters = [lightgbm.Booster(model_str=text) for text in self.models_]
-        return self._boosters
+    def _booster(self, number: int) -> lightgbm.Booster:
+        """Read a booster when it is first needed: of sixty years, a service needs the last ones."""
+        if self._boosters is None:
+            self._boosters = {}
+        if number not in self._boosters:
+            self._boosters[number] = lightgbm.Booster(model_str=self.models_[number])
+        return self._boosters[number]
 
-    _boosters: list[lightgbm.Booster] | None = None
+    _boosters: dict[int, lightgbm.Booster] | None = None
+    _level: Level | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in super().__getstate__().items() if k not in ("_boosters", "_level")}

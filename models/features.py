@@ -64,7 +64,7 @@ BATCH = 20_000  # movies of a frame that are numbered at once
 SEPARATOR = "\x00"  # stands in no name
 
 
-class MovieFeatures(TransformerMixin, BaseEstimator):
+class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Number features of raw movies.
 
     Parameters
@@ -241,16 +241,29 @@ class MovieFeatures(TransformerMixin, BaseEstimator):
         if self.columns_ != list(self.sources()):
             raise ValueError("this model was fitted by another version of models.features: train one anew")
         tables: dict[str, Any] = {"names": {}}
+        one: dict[str, str] = {}
+
+        def unpacked(packed: str) -> list[str]:
+            """Split; equal texts are one object, which halves what is kept."""
+            return [one.setdefault(text, text) for text in packed.split(SEPARATOR)] if packed else []
+
         for kind, packed in self.names_.items() if self.histories else ():
-            pairs = zip(packed["names"].split(SEPARATOR), packed["keys"].split(SEPARATOR), strict=True)
-            tables["names"][kind] = dict(pairs)
+            tables["names"][kind] = dict(zip(unpacked(packed["names"]), unpacked(packed["keys"]), strict=True))
         for role, events in self.events_.items() if self.histories else ():
-            keys = events["keys"].split(SEPARATOR) if events["keys"] else []
-            tables[role] = History(keys, *(events[name] for name in ("days", "scores", "weights", "ratings")))
+            columns = (events[name] for name in ("days", "scores", "weights", "ratings"))
+            tables[role] = History(unpacked(events["keys"]), *columns)
         self._tables = tables
         return tables
 
+    def fold(self) -> None:
+        """Build the look-up tables and forget what they are made from, which only a stored model needs."""
+        self._load()
+        if self.histories:
+            del self.events_, self.names_
+
     def __getstate__(self) -> dict[str, Any]:
+        if self.histories and hasattr(self, "columns_") and not hasattr(self, "events_"):
+            raise ValueError("folded features have forgotten what a stored model needs: store them before")
         return {k: v for k, v in super().__getstate__().items() if k != "_tables"}
 
     _tables: dict[str, Any] | None = None

@@ -57,7 +57,7 @@ class History:
         codes, columns = codes[order], columns.iloc[order].reset_index(drop=True)
         columns["total"] = columns["weight"] * columns["score"]
         by_key = columns.groupby(codes)
-        self._starts = np.searchsorted(codes, np.arange(len(self._index) + 1)).tolist()
+        self._starts = array("q", np.searchsorted(codes, np.arange(len(self._index) + 1)).astype(np.int64).tobytes())
         self._days = _packed(columns["day"])
         self._last = _packed(columns["score"])
         self._best = _packed(by_key["score"].cummax())

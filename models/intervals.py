@@ -6,6 +6,8 @@ falls inside as long as the future errs like the recent past.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -51,14 +53,15 @@ class ConformalInterval(BaseEstimator):
         if not 0 < level < 1:
             raise ValueError(f"level {level} must lie between 0 and 1, for example 0.9")
         n = len(self.scores_)
-        rank = min(int(np.ceil((n + 1) * level)), n)
+        rank = min(math.ceil((n + 1) * level), n)
         half: NDArray[np.float64] = self._size(self.line_, self._standard(X)) * self.scores_[rank - 1]
         return half
 
     def _standard(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the features in standard deviations from their mean, 0 where missing."""
-        Z: NDArray[np.float64] = np.clip(np.nan_to_num((X - self.mean_) / self.scale_), -CLIP, CLIP)
-        return Z
+        Z: NDArray[np.float64] = (X - self.mean_) / self.scale_
+        Z[np.isnan(Z)] = 0.0
+        return np.minimum(np.maximum(Z, -CLIP), CLIP)
 
     def _ridge(self, Z: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return intercept and slopes."""

@@ -87,6 +87,8 @@ class LinearText(BaseEstimator):
         )
         try:
             self.words_.fit(texts)
+            # Plain numbers: skops stores each of NumPy's as a file of its own.
+            self.words_.vocabulary_ = {term: int(n) for term, n in self.words_.vocabulary_.items()}
         except ValueError:  # no word is frequent enough, as in a source without texts
             self.words_ = None
         self.ridge_ = Ridge(alpha=self.alpha, solver="sparse_cg", tol=1e-4, random_state=0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
-import uuid
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ def load(tag: str) -> Rater:
     stored = bentoml.models.get(tag)
     name, _, version = str(stored.tag).partition(":")
     rater = Rater(Path(stored.path) / "mlflow_model", name, version, dict(stored.info.metadata))
-    # What is loaded now stays: keep the collector from walking over it again and again.
+    # What is loaded now stays: give back what reading it took, and keep the collector from walking over it for ever.
     gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc has it
+        libc.malloc_trim(0)
     gc.freeze()
     gc.set_threshold(5000, 20, 100)
     return rater
@@ -38,6 +41,7 @@ class Rater:
 
     def __init__(self, folder: Path, name: str, version: str, facts: dict[str, Any]) -> None:
         self.model: RatingModel = skops_io.load(folder / "model.skops", trusted=TRUSTED_TYPES)
+        self.model.fold()
         self.metrics: dict[str, float] = facts.get("metrics", {})
         known = {key: facts[key] for key in ("sha256", "family", "source", "synthetic", "trained_at")}
         self.info = ModelInfo(name=name, version=version, learned_until=self.model.learned_until_, **known)
@@ -52,7 +56,7 @@ class Rater:
         answers = []
         for movie, rating, low, high in zip(movies, ratings, lows, highs, strict=True):
             answer = Prediction.model_construct(
-                id=uuid.uuid4().hex,
+                id=secrets.token_hex(16),
                 rating=rating,
                 low=low,
                 high=high,

@@ -45,7 +45,9 @@ class Recorder:
             model = answer.model
             row = {"id": answer.id, "at": at, "route": route, "model": model.name, "version": model.version}
             row |= {"sha256": model.sha256, "rating": answer.rating, "low": answer.low, "high": answer.high}
-            self._put((PREDICTIONS, row | {"level": answer.level, "movie": movie}))
+            # As text: what waits is small then, whatever was sent.
+            known = {key: value for key, value in movie.items() if value not in (None, [], "")}
+            self._put((PREDICTIONS, row | {"level": answer.level, "movie": to_json(known).decode()}))
 
     def voted(self, prediction: str, rating: float) -> bool:
         """Remember an actual rating; return whether there was room for it."""
@@ -78,7 +80,7 @@ class Recorder:
                         METADATA.create_all(connection)
                         self._ready = True
                     for table in (PREDICTIONS, FEEDBACK):
-                        values = [_plain(row) for at, row in rows if at is table]
+                        values = [row for at, row in rows if at is table]
                         if values:
                             connection.execute(table.insert(), values)
                 return True
@@ -93,11 +95,3 @@ class Recorder:
         """Wait until all that was put is written or lost, so many seconds at most."""
         with self._queue.all_tasks_done:
             self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, seconds)
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Write the movie as JSON, without what it lacks; here, not while somebody waits for an answer."""
-    if "movie" not in row:
-        return row
-    known = {key: value for key, value in row["movie"].items() if value not in (None, [], "")}
-    return row | {"movie": to_json(known).decode()}

@@ -32,6 +32,11 @@ class Asked(BaseModel):
     level: Level = LEVEL
     reasons: bool = Field(False, strict=True, description="whether to say what each field adds")
     similar: Similar = 0
+    record: bool = Field(
+        True,
+        strict=True,
+        description="whether to keep the prediction, to be measured by what it comes to; a what-if is not",
+    )
 
 
 class PredictRequest(Asked):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,29 @@ def test_the_fast_paths_give_what_the_libraries_give(family: str, split: tuple[p
         assert model.linear_.predict(table[n : n + 1], texts[n : n + 1])[0] == pytest.approx(linear[n], abs=1e-9)
     np.testing.assert_allclose(predict_trees(model.trees_, table), trees, atol=1e-6)
     np.testing.assert_allclose(model.linear_.predict(table, texts), linear, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_row_is_predicted_by_the_newest_fit_and_by_many_threads_at_once(family: str) -> None:
+    rng = np.random.default_rng(5)
+    table, ratings = rng.normal(size=(300, 6)), rng.normal(size=300)
+    trees = RatingModel(family).learner().fit(table, ratings)
+    before = predict_trees(trees, table[:1])
+    trees.fit(table, ratings + 3)
+    assert predict_trees(trees, table[:1])[0] == pytest.approx(trees.predict(table)[0], abs=1e-6)
+    assert predict_trees(trees, table[:1]) - before == pytest.approx(3, abs=0.1)
+    with ThreadPoolExecutor(8) as pool:
+        given = list(pool.map(lambda n: predict_trees(trees, table[n : n + 1])[0], [*range(300)] * 20))
+    np.testing.assert_allclose(given, list(trees.predict(table)) * 20, atol=1e-6)
+
+
+def test_a_folded_model_predicts_the_same_and_cannot_be_stored(
+    model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    movies = list(iterate(split[1]))[:50]
+    folded = skops_io.loads(skops_io.dumps(model), trusted=TRUSTED_TYPES)
+    folded.fold()
+    np.testing.assert_array_equal(folded.predict_interval(movies), model.predict_interval(movies))
+    assert folded.explain(movies[0]) == model.explain(movies[0])
+    with pytest.raises(ValueError, match="store them before"):
+        skops_io.dumps(folded)

@@ -210,6 +210,8 @@ def test_a_synopsis_alone_gets_a_prediction_and_its_sentiment(service: str) -> N
     assert text["sentiment"]["polarity"] > 0.5
     assert text["sentiment"]["readable"] is True
     assert text["warnings"]
+    whole = predict(service, FULL | {"overview": "A wonderful, happy story."}).json()
+    assert text["high"] - text["low"] > whole["high"] - whole["low"]
     korean = httpx.post(f"{service}/predict/text", json={"text": "조용한 등대 이야기"}).json()
     assert korean["sentiment"]["readable"] is False
 
@@ -278,6 +280,11 @@ def test_predictions_and_feedback_are_recorded_and_a_dead_database_costs_nothing
             time.sleep(0.1)
         assert (answer["id"], "predict", answer["rating"], answer["model"]["sha256"]) in rows
         assert votes == [(answer["id"], 7.1)]
+        httpx.post(f"{url}/predict", json={"movie": FULL, "record": False}).raise_for_status()
+        last = predict(url, FULL).json()["id"]
+    rows = sqlite3.connect(database).execute("select id from predictions").fetchall()
+    assert len(rows) == 4  # the what-if is none of them
+    assert (last,) in rows  # a service that is stopped writes what it still has
     dead = "postgresql://nobody@127.0.0.1:1/none"
     with another(world, RECORD_PREDICTIONS="true", WAREHOUSE_URL=dead) as url:
         assert all(predict(url, FULL).status_code == 200 for _ in range(20))

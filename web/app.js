@@ -371,7 +371,8 @@ async function request(path, body, wrong) {
   state.failure = null;
   renderBusy();
   try {
-    const said = await ask(path, { ...body, level: state.level, reasons: true, similar: 5 }, mine.signal);
+    // What is typed is a what-if: nothing to be measured later.
+    const said = await ask(path, { ...body, level: state.level, reasons: true, similar: 5, record: false }, mine.signal);
     if (mine !== running) return;
     const answer = said.prediction ?? said;
     if (path === 'predict/tmdb') {
