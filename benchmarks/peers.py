@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import joblib
@@ -36,11 +37,12 @@ from models.facts import (
 from models.movie import Movie
 
 
-def pandas_facts(frame: pd.DataFrame, budget_levels: dict[str, float]) -> pd.DataFrame:
+def pandas_facts(frame: pd.DataFrame, today: date, budget_levels: dict[str, float]) -> pd.DataFrame:
     """Number the plain facts of movies, a column at a time: the numbers of `models.facts.facts_row`."""
     out: dict[str, Any] = {}
     released = pd.to_datetime(frame["release_date"])
-    out["year"] = released.dt.year + (released.dt.dayofyear - 1) / 365.25
+    assumed = released.fillna(pd.Timestamp(today))
+    out["year"] = assumed.dt.year + (assumed.dt.dayofyear - 1) / 365.25
     out["month"] = released.dt.month
     out["day_of_year"] = released.dt.dayofyear
     out["weekday"] = released.dt.weekday
@@ -48,7 +50,7 @@ def pandas_facts(frame: pd.DataFrame, budget_levels: dict[str, float]) -> pd.Dat
     budget = frame["budget"].astype(float)
     out["budget_log"] = np.log(budget.where(budget >= LEAST_BUDGET))
     out["budget_known"] = out["budget_log"].notna()
-    out["budget_relative"] = out["budget_log"] - released.dt.year.astype("Int64").astype(str).map(budget_levels)
+    out["budget_relative"] = out["budget_log"] - assumed.dt.year.astype(str).map(budget_levels)
     genres = frame["genres"].apply(lambda names: [GENRE_ALIASES.get(name, name) for name in names])
     for name in GENRES:
         out[f"genre_{name}"] = genres.apply(lambda names, name=name: name in names)
@@ -86,7 +88,7 @@ def pandas_facts(frame: pd.DataFrame, budget_levels: dict[str, float]) -> pd.Dat
 def pandas_table(model: RatingModel, frame: pd.DataFrame) -> NDArray[np.float64]:
     """Number movies (n, f) as `MovieFeatures.transform` does."""
     features = model.features_
-    facts = pandas_facts(frame, features.budget_levels_)
+    facts = pandas_facts(frame, date.fromordinal(features.today_), features.budget_levels_)
     if not features.histories:
         return facts.to_numpy()
     days = pd.to_datetime(frame["release_date"]).apply(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import lightgbm
 import numpy as np
@@ -22,6 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from xgboost import XGBRegressor
 
+from models.early import early
 from models.evaluation import MIN_VOTES, walk_forward
 from models.facts import RawMovie, iterate, written
 from models.features import MovieFeatures
@@ -42,6 +43,19 @@ DOUBTS += tuple(
     f"genre_{name}" for name in ("Drama", "Horror", "Animation", "Documentary", "Comedy", "Action", "Romance")
 )
 DOUBTS += tuple(f"{role}_count" for role in ("director", "writer", "cast", "producer", "company"))
+# How many of these are known tells it, too.
+TELLING: tuple[str, ...] = (
+    "runtime",
+    "budget_log",
+    "n_genres",
+    "n_companies",
+    "n_directors",
+    "n_writers",
+    "overview_words",
+)
+TELLING += ("cast_mean",)
+WITHIN_YEAR = ("month", "day_of_year", "weekday")
+EARLY_WEIGHT = 0.5  # of a movie as it may be known early, against the movie itself
 
 ALIKE = ("genre_", "language_", "country_", "year", "runtime", "budget_log", "expected", "director_mean", "cast_mean")
 
@@ -192,30 +206,30 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def fit(self, X: pd.DataFrame, y: ArrayLike | None = None) -> RatingModel:
         """Learn from a frame of rated movies with the columns of `models.movie.FIELDS`; `y` overrides vote_average.
 
-        Recent ratings by many voters weigh most. The interval is calibrated on the newest `CALIBRATION_YEARS`, each
-        predicted by a fit, and from histories, that end before it.
+        Recent ratings by many voters weigh most; each movie is learned from as it is and as it may be known early
+        (`models.early`). The interval is calibrated on both, of the newest `CALIBRATION_YEARS`, each year predicted by
+        a fit, and from histories, that end before it.
         """
         if y is not None:
             X = X.assign(vote_average=np.asarray(y, dtype=float))
         self.learner()  # an unknown family is refused before the work
-        self.features_, self._doubt_columns = MovieFeatures(self.histories).fit(X), None
-        table = self.features_.transform(X)
-        ratings = X["vote_average"].to_numpy(dtype=float)
-        texts = [written(movie) for movie in iterate(X)]
+        self.features_, self._columns = MovieFeatures(self.histories).fit(X), None
+        known = number(X, self.features_)
         end = X["release_date"].max() + pd.Timedelta(days=1)
         rows, weights = learnable(X, end)
-        names = self.features_.columns_
-        self.trees_ = self.learner().fit(table[rows], ratings[rows], sample_weight=weights[rows])
-        chosen = [texts[row] for row in rows]
-        self.linear_ = LinearText().fit(table[rows], chosen, ratings[rows], weights[rows], names)
+        learned = known.learn(rows, weights[rows])
+        self.trees_ = self.learner().fit(learned.table, learned.ratings, sample_weight=learned.weights)
+        self.linear_ = LinearText().fit(*learned, self.features_.columns_)
 
-        self.neighbours_ = Neighbours().fit(self.linear_.standardised(table[rows])[:, self._alike()], X.iloc[rows])
-        folds = make_folds(X, self.features_, table, texts, CALIBRATION_YEARS, end)
+        standard = self.linear_.standardised(known.table[rows])
+        self.neighbours_ = Neighbours().fit(standard[:, self._alike()], X.iloc[rows])
         residuals, doubts = [], []
-        for fold in folds:
-            trees = fold.fit(self.learner()).predict(fold.table)
-            residuals.append(fold.ratings - self._blend(trees, fold.linear))
-            doubts.append(self._doubt(fold.table, trees, fold.linear))
+        for fold in make_folds(X, self.features_, known, CALIBRATION_YEARS, end):
+            learner = fold.fit(self.learner())
+            for table, linear in ((fold.table, fold.linear), (fold.early_table, fold.early_linear)):
+                trees = learner.predict(table)
+                residuals.append(fold.ratings - self._blend(trees, linear))
+                doubts.append(self._doubt(table, trees, linear))
         self.interval_ = ConformalInterval().fit(np.vstack(doubts), np.concatenate(residuals))
         self.learned_until_ = str(X["release_date"].max().date())
         self.n_movies_ = len(X)
@@ -291,36 +305,92 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def _doubt(
         self, table: NDArray[np.float64], trees: NDArray[np.float64], linear: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        voices = np.array([self._blend(trees, linear), np.abs(trees - linear)]).T
-        return np.concatenate([voices, table[:, self._doubts()]], axis=1)
+        doubts, telling = self._doubts()
+        known = (table[:, telling] == table[:, telling]).sum(axis=1)  # NaN equals nothing
+        voices = np.array([self._blend(trees, linear), np.abs(trees - linear), known]).T
+        return np.concatenate([voices, table[:, doubts]], axis=1)
 
-    def _doubts(self) -> list[int]:
-        """Return the columns of `DOUBTS`."""
-        if self._doubt_columns is None:
-            names = self.features_.columns_
-            self._doubt_columns = [names.index(name) for name in DOUBTS if name in names]
-        return self._doubt_columns
+    def _doubts(self) -> tuple[list[int], list[int]]:
+        """Return the columns of `DOUBTS` and of `TELLING`."""
+        if self._columns is None:
+            at = {name: n for n, name in enumerate(self.features_.columns_)}
+            doubts, telling = ([at[name] for name in wanted if name in at] for wanted in (DOUBTS, TELLING))
+            self._columns = doubts, telling
+        return self._columns
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k != "_doubt_columns"}
+        return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
 
-    _doubt_columns: list[int] | None = None
+    _columns: tuple[list[int], list[int]] | None = None
+
+
+class Learned(NamedTuple):
+    """What a learner takes, n movies: features (n, f), texts, ratings, weights."""
+
+    table: NDArray[np.float64]
+    texts: list[str]
+    ratings: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """n rated movies as features (n, f) and texts: as they are, and as they may be known early."""
+
+    table: NDArray[np.float64]
+    texts: list[str]
+    early: pd.DataFrame
+    early_table: NDArray[np.float64]
+    early_texts: list[str]
+    ratings: NDArray[np.float64]
+
+    def learn(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> Learned:
+        """Return what is to be learned of some movies, each of which counts as much as its weight."""
+        return Learned(
+            np.concatenate([self.table[rows], self.early_table[rows]]),
+            [texts[row] for texts in (self.texts, self.early_texts) for row in rows],
+            np.concatenate([self.ratings[rows]] * 2),
+            np.concatenate([weights, EARLY_WEIGHT * weights]),
+        )
+
+
+def number(movies: pd.DataFrame, features: MovieFeatures) -> Numbered:
+    """Number rated movies: each row sees only its own past, so any later split may use them."""
+    raw = list(iterate(movies))
+    copies = early(raw)
+    frame = pd.DataFrame(copies)
+    return Numbered(
+        features.transform(movies),
+        [written(movie) for movie in raw],
+        frame,
+        _number_early(frame, features),
+        [written(movie) for movie in copies],
+        movies["vote_average"].to_numpy(dtype=float),
+    )
+
+
+def _number_early(copies: pd.DataFrame, features: MovieFeatures, known_until: int | None = None) -> NDArray[np.float64]:
+    """Number movies as they may be known early; of every other one no more than the year."""
+    table = features.transform(copies, known_until)
+    for name in WITHIN_YEAR:
+        table[::2, features.columns_.index(name)] = np.nan
+    return table
 
 
 @dataclass(frozen=True)
 class Fold:
     """One year to judge: what may be learned before it, and what was known of its movies when it began."""
 
-    learned: NDArray[np.float64]  # features of the movies to learn from
-    learned_ratings: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    learned: Learned
     table: NDArray[np.float64]  # features of the movies to judge, with histories that end before the year
     ratings: NDArray[np.float64]
     linear: NDArray[np.float64]  # the linear voice's predictions of them
+    early_table: NDArray[np.float64]  # the same of the movies as they may be known early
+    early_linear: NDArray[np.float64]
 
     def fit(self, learner: Any) -> Any:
         """Return the learner, fitted on what may be learned."""
-        return clone(learner).fit(self.learned, self.learned_ratings, sample_weight=self.weights)
+        return clone(learner).fit(self.learned.table, self.learned.ratings, sample_weight=self.learned.weights)
 
 
 def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
@@ -330,7 +400,8 @@ def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
     needed = []
     for fold in folds:
         booster = clone(learner).set_params(n_estimators=MOST_TREES)
-        learned: dict[str, Any] = {"X": fold.learned, "y": fold.learned_ratings, "sample_weight": fold.weights}
+        given = fold.learned
+        learned: dict[str, Any] = {"X": given.table, "y": given.ratings, "sample_weight": given.weights}
         if isinstance(booster, XGBRegressor):
             booster.set_params(early_stopping_rounds=PATIENCE)
             booster.fit(**learned, eval_set=[(fold.table, fold.ratings)], verbose=False)
@@ -343,28 +414,23 @@ def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
 
 
 def make_folds(
-    movies: pd.DataFrame,
-    features: MovieFeatures,
-    table: NDArray[np.float64],
-    texts: Sequence[str],
-    years: int,
-    end: pd.Timestamp,
+    movies: pd.DataFrame, features: MovieFeatures, known: Numbered, years: int, end: pd.Timestamp
 ) -> list[Fold]:
-    """Return the last `years` before `end` as folds, oldest first.
-
-    `table` are the features of all movies, computed once: each row sees only its own past, so a fold may use them.
-    """
-    ratings = movies["vote_average"].to_numpy(dtype=float)
+    """Return the last `years` before `end` as folds, oldest first; `known` are the movies as `features` number them."""
     folds = []
     for earlier, judged in walk_forward(movies, years, end):
         start = movies["release_date"].iloc[judged].min()
         chosen, weights = learnable(movies.iloc[earlier], start)
-        rows, weights = earlier[chosen], weights[chosen]
-        linear = LinearText()
-        linear.fit(table[rows], [texts[row] for row in rows], ratings[rows], weights, features.columns_)
-        frozen = features.transform(movies.iloc[judged], known_until=start.toordinal())
-        predicted = linear.predict(frozen, [texts[row] for row in judged])
-        folds.append(Fold(table[rows], ratings[rows], weights, frozen, ratings[judged], predicted))
+        learned = known.learn(earlier[chosen], weights[chosen])
+        linear = LinearText().fit(*learned, features.columns_)
+        then = start.toordinal()
+        table = features.transform(movies.iloc[judged], known_until=then)
+        early_table = _number_early(known.early.iloc[judged], features, then)
+        voice, early_voice = (
+            linear.predict(view, [texts[row] for row in judged])
+            for view, texts in ((table, known.texts), (early_table, known.early_texts))
+        )
+        folds.append(Fold(learned, table, known.ratings[judged], voice, early_table, early_voice))
     if not folds:
         raise ValueError(f"no movie of the last {years} years can be judged: collect more years, or more votes")
     return folds

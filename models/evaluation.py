@@ -142,14 +142,17 @@ def judge_slices(
     """Return for each slice of a hold-out: movies, rmse, bias (predicted minus actual), share inside intervals."""
     parts = slices(movies) | {"director's debut": debuts, "director known": ~debuts}
     actual = movies["vote_average"].to_numpy(dtype=float)
-    return [
-        {
-            "slice": name,
-            "movies": int(part.sum()),
-            "rmse": float(np.sqrt(((actual - predicted)[part] ** 2).mean())),
-            "bias": float((predicted - actual)[part].mean()),
-            "coverage_90": float(inside[part].mean()),
-        }
-        for name, part in parts.items()
-        if part.any()
-    ]
+    return [judge_part(name, actual[part], predicted[part], inside[part]) for name, part in parts.items() if part.any()]
+
+
+def judge_part(
+    name: str, actual: NDArray[np.float64], predicted: NDArray[np.float64], inside: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return how n movies of a hold-out were predicted; `inside` says of each whether its interval held."""
+    return {
+        "slice": name,
+        "movies": len(actual),
+        "rmse": float(np.sqrt(((actual - predicted) ** 2).mean())),
+        "bias": float((predicted - actual).mean()),
+        "coverage_90": float(inside.mean()),
+    }

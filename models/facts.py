@@ -90,19 +90,19 @@ FACTS: dict[str, str] = {
 }
 
 
-def facts_row(movie: RawMovie, budget_level: Callable[[int], float], sentiment: Sentiment) -> list[float]:
+def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float], sentiment: Sentiment) -> list[float]:
     """Return the facts of one movie, in the order of `FACTS`.
 
-    `budget_level` gives the usual log budget before a year, `sentiment` polarity and subjectivity of a text.
+    A movie without a date is one of the year of `today`, a day number. `budget_level` gives the usual log budget before
+    a year, `sentiment` polarity and subjectivity of a text.
     """
     day = ordinal(movie.get("release_date"))
-    if day:
-        when = date.fromordinal(day)
-        day_of_year = float(when.timetuple().tm_yday)
-        calendar = [when.year + (day_of_year - 1) / 365.25, float(when.month), day_of_year, float(when.weekday())]
-        level = budget_level(when.year)
-    else:
-        calendar, level = [NAN] * 4, NAN
+    when = date.fromordinal(day or today)
+    day_of_year = float(when.timetuple().tm_yday)
+    calendar = [when.year + (day_of_year - 1) / 365.25, float(when.month), day_of_year, float(when.weekday())]
+    if not day:
+        calendar[1:] = [NAN] * 3
+    level = budget_level(when.year)
     budget = amount(movie.get("budget"))
     budget_log = math.log(budget) if budget >= LEAST_BUDGET else NAN
     genres = [GENRE_ALIASES.get(name, name) for name in names(movie, "genres")]

@@ -189,7 +189,10 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         ]
 
     def _facts(self, movies: Sequence[RawMovie], sentiment: Sentiment) -> NDArray[np.float64]:
-        rows = [facts_row(movie, lambda year: self.budget_levels_.get(str(year), NAN), sentiment) for movie in movies]
+        def budget_level(year: int) -> float:
+            return self.budget_levels_.get(str(year), NAN)
+
+        rows = [facts_row(movie, self.today_, budget_level, sentiment) for movie in movies]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(FACTS))
 
     def _history_row(self, movie: RawMovie, day: int, until: int, tables: dict[str, Any]) -> list[float]:

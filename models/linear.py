@@ -94,7 +94,7 @@ class LinearText(BaseEstimator):
         self.ridge_ = Ridge(alpha=self.alpha, solver="sparse_cg", tol=1e-4, random_state=0)
         design = self._design(X, texts)
         self.ridge_.fit(design, y, sample_weight=weights)
-        self.center_ = np.asarray(design.mean(axis=0)).ravel()  # the average movie
+        self.center_ = np.asarray(design.T @ weights).ravel() / weights.sum()  # the average movie
         self._tables = None
         return self
 

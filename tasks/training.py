@@ -15,9 +15,18 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 from models.contract import Violation, check_batch, check_size
+from models.early import early
 from models.estimator import RatingModel
-from models.evaluation import baselines, bootstrap_interval, judge_slices, metrics, skill, split_by_release
-from models.facts import known_sentiments
+from models.evaluation import (
+    baselines,
+    bootstrap_interval,
+    judge_part,
+    judge_slices,
+    metrics,
+    skill,
+    split_by_release,
+)
+from models.facts import iterate, known_sentiments
 from models.features import MIN_VOTES
 from models.movie import INPUTS
 from settings import PROJECT, get_settings
@@ -179,12 +188,14 @@ def judge(
 
 
 def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how a model does on the parts of its hold-out."""
+    """Return how a model does on the parts of its hold-out, and on all of it if less had been known."""
     predicted, low, high = model.predict_interval(holdout)
     actual = holdout["vote_average"].to_numpy(dtype=float)
     features = model.features_
     debuts = features.transform(holdout)[:, features.columns_.index("director_count")] == 0
-    return judge_slices(holdout, predicted, (actual >= low) & (actual <= high), debuts)
+    parts = judge_slices(holdout, predicted, (actual >= low) & (actual <= high), debuts)
+    predicted, low, high = model.predict_interval(pd.DataFrame(early(iterate(holdout))))
+    return [*parts, judge_part("all, with facts left out", actual, predicted, (actual >= low) & (actual <= high))]
 
 
 def comparison(figures: dict[str, float], model: str) -> list[dict[str, Any]]:

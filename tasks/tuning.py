@@ -26,8 +26,7 @@ from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
 from sqlalchemy.exc import DBAPIError
 
-from models.estimator import FAMILIES, RatingModel, make_folds, trees_needed
-from models.facts import iterate, written
+from models.estimator import FAMILIES, RatingModel, make_folds, number, trees_needed
 from models.features import MovieFeatures
 from settings import with_driver
 
@@ -183,9 +182,8 @@ def _objective(movies: pd.DataFrame, seed: int) -> Callable[..., float]:
     After each year the error so far is reported; a trial that does worse than most did is given up.
     """
     features = MovieFeatures().fit(movies)
-    texts = [written(movie) for movie in iterate(movies)]
     end = movies["release_date"].max() + pd.Timedelta(days=1)
-    folds = make_folds(movies, features, features.transform(movies), texts, STOPPING_YEARS + TUNING_YEARS, end)
+    folds = make_folds(movies, features, number(movies, features), STOPPING_YEARS + TUNING_YEARS, end)
     # Movies of so few years that none come before the judged ones: the first judged year must do.
     stopping, folds = folds[:-TUNING_YEARS] or folds[:1], folds[-TUNING_YEARS:]
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from skops import io as skops_io
 
-from models.estimator import FAMILIES, MOST_TREES, TRUSTED_TYPES, Fold, RatingModel, learnable, trees_needed
+from models.estimator import FAMILIES, MOST_TREES, TRUSTED_TYPES, Fold, Learned, RatingModel, learnable, trees_needed
 from models.evaluation import baselines, metrics, split_by_release
 from models.facts import iterate, written
 from models.movie import INPUTS
@@ -142,7 +142,8 @@ def test_early_stopping_takes_fewer_trees_where_there_is_nothing_to_learn() -> N
     signal = 3 * X[:, 0] + X[:, 1] * X[:, 2]
 
     def fold(y: np.ndarray) -> Fold:
-        return Fold(X[:400], y[:400], np.ones(400), X[400:], y[400:], np.zeros(200))
+        learned, nothing = Learned(X[:400], [""] * 400, y[:400], np.ones(400)), np.zeros(200)
+        return Fold(learned, X[400:], y[400:], nothing, X[400:], nothing)
 
     for family in ("xgboost", "lightgbm"):
         learner = RatingModel(family).learner()
@@ -168,6 +169,20 @@ def test_the_fast_paths_give_what_the_libraries_give(family: str, split: tuple[p
         assert model.linear_.predict(table[n : n + 1], texts[n : n + 1])[0] == pytest.approx(linear[n], abs=1e-9)
     np.testing.assert_allclose(predict_trees(model.trees_, table), trees, atol=1e-6)
     np.testing.assert_allclose(model.linear_.predict(table, texts), linear, atol=1e-9)
+
+
+def test_the_less_is_known_the_wider_the_interval_and_it_still_holds(rated: pd.DataFrame) -> None:
+    end = rated["release_date"].max() - pd.Timedelta(days=730)
+    model = RatingModel().fit(rated[rated["release_date"] < end].reset_index(drop=True))
+    test = rated[rated["release_date"] >= end]
+    actual = test["vote_average"].to_numpy()
+    widths, finished = [], [{name: movie[name] for name in INPUTS} for movie in iterate(test)]
+    for known in (INPUTS, ("title", "genres", "overview", "directors"), ("overview",), ("title",)):
+        _, low, high = model.predict_interval([{name: movie[name] for name in known} for movie in finished])
+        widths.append((high - low).mean())
+        assert 0.84 < ((low <= actual) & (actual <= high)).mean() < 0.98, known
+    assert widths[0] < widths[1] < widths[2]
+    assert widths[0] < widths[3]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -4,6 +4,7 @@ import copy
 import gzip
 import json
 import math
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,9 @@ def test_missing_stays_missing_whatever_form_it_takes(features: MovieFeatures) -
     assert math.isnan(named(features, {"title": "x"})["runtime"])
     for missing in (None, "", float("nan"), pd.NaT):
         np.testing.assert_array_equal(features.row({"title": "x", "release_date": missing}), bare)
+    undated = named(features, {"title": "x"})
+    assert undated["year"] == pytest.approx(date.fromordinal(features.today_).year, abs=1)  # it is yet to come
+    assert math.isnan(undated["month"])
 
 
 def test_a_collection_counts_only_when_an_earlier_member_exists(features: MovieFeatures) -> None:

@@ -576,7 +576,7 @@ function renderDetails() {
       told.length ? [
         h('p', { class: 'soft' }, t('startsAt', { b: two(answer.base) })),
         h('ul', { class: 'reasons', id: 'reasons' }, shown.map(({ field, points, words: why }) => h('li', {},
-          h('div', {}, h('b', {}, nameOf(field)), h('span', { class: 'why', lang: 'en' }, why)),
+          h('div', {}, h('b', {}, nameOf(field)), h('span', { class: 'why' }, whyOf(field, why))),
           h('div', { class: 'bars', 'aria-hidden': 'true' }, h('i', { class: points < 0 ? 'neg' : '', '--long': `${(Math.abs(points) / most) * 50}%` })),
           h('span', { class: `pts num ${points < 0 ? 'down' : 'up'}` }, signed(points))))),
         reasons.length > told.slice(0, 8).length && h('button', {
@@ -598,6 +598,15 @@ function usualWidth(level) {
   const { metrics } = state;
   return metrics[`holdout_width_${Math.round(level * 100)}`] ?? (metrics.holdout_width_90 ? (metrics.holdout_width_90 * z) / 1.645
     : metrics.holdout_rmse ? 2 * z * metrics.holdout_rmse : null);
+}
+
+// Reasons come in English, in a few fixed forms.
+function whyOf(field, why) {
+  if (field === 'expected') return t('yKind');
+  const said = why.startsWith(`${field} `) ? why.slice(field.length + 1) : why;
+  if (said === 'unknown') return t('yUnknown');
+  return said.replace(/mean of (\d+) earlier movies ([\d.]+)/g, (_, n, r) => t('yPast', { n, r }))
+    .replace(/no earlier movie known/g, () => t('yDebut')).replace(/ and (\d+) more$/, (_, n) => t('yMore', { n }));
 }
 
 function warning(text) {
