@@ -25,9 +25,10 @@ from xgboost import XGBRegressor
 
 from models.body import record
 from models.estimator import RatingModel, learnable
-from models.evaluation import MIN_VOTES, baselines, metrics, slices
-from models.facts import cached_sentiment
+from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, slices
+from models.facts import cached_sentiment, iterate
 from models.features import MovieFeatures
+from models.movie import INPUTS
 from settings import PROJECT
 from tasks.tmdb import now
 
@@ -35,6 +36,12 @@ REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)
 LARGE = 300  # movies of a slice whose coverage is shown
 TRAILING = "trailing five-year mean"
+KNOWN = {
+    "title, genres, language": ("title", "genres", "original_language"),
+    "a synopsis": ("overview",),
+    "all but budget and runtime": tuple(name for name in INPUTS if name not in ("budget", "runtime")),
+    "all but the release date": tuple(name for name in INPUTS if name != "release_date"),
+}
 Rival = Callable[[pd.DataFrame, pd.DataFrame], NDArray[np.float64]]
 
 
@@ -53,6 +60,7 @@ def main() -> None:
     seconds: dict[str, float] = {}
     held: dict[float, list[NDArray[np.bool_]]] = {0.8: [], 0.9: []}
     widths: dict[float, list[NDArray[np.float64]]] = {0.8: [], 0.9: []}
+    less: dict[str, list[list[NDArray[np.float64]]]] = {}
     actual, years, parts = [], [], []
     for year in YEARS:
         start = pd.Timestamp(year, 1, 1)
@@ -76,6 +84,9 @@ def main() -> None:
             _, low, high = model.predict_interval(test, level)
             held[level].append((y >= low) & (y <= high))
             widths[level].append(high - low)
+        for name, known in KNOWN.items():
+            bare = [{field: movie[field] for field in known} for movie in iterate(test)]
+            less.setdefault(name, []).append([y, *model.predict_interval(bare)])
     y, year_of = np.concatenate(actual), np.concatenate(years)
     recent = year_of >= 2021
     table = {name: np.concatenate(parts) for name, parts in predicted.items()}
@@ -99,6 +110,12 @@ def main() -> None:
         print(f"  from {low:.2f} to {high:.2f} wide for nine movies of ten")
         large = {n: part for n, part in slices(pd.concat(parts)).items() if part.sum() >= LARGE and n[:4] != "year"}
         print("  " + ", ".join(f"{name} {inside[part].mean():.1%}" for name, part in large.items()))
+    print("\nwhere less is known: RMSE, bias, and what 90% intervals held")
+    for name, yearly in less.items():
+        y, rated, low, high = np.concatenate(yearly, axis=1)
+        part = judge_part(name, y, rated, (y >= low) & (y <= high))
+        figures = f"{part['rmse']:7.3f}{part['bias']:+9.3f}{part['coverage_90']:9.1%}"
+        print(f"  {name:<36}{figures}, {(high - low).mean():.2f} wide")
 
 
 def real_movies() -> pd.DataFrame:

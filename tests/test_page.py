@@ -80,6 +80,15 @@ def test_it_speaks_korean_and_remembers(page: Page) -> None:
     page.reload()
     assert page.locator("html").get_attribute("lang") == "ko"
     expect(page.get_by_label("제목")).to_be_visible()
+    page.locator("#f-title").fill("A test")
+    rating(page)
+    page.locator("#f-directors").fill("Nobody At All")
+    reason = page.locator("#reasons li", has_text="감독")
+    expect(reason).to_contain_text("Nobody At All: 알려진 이전 작품 없음")
+    page.click("#all-reasons")
+    told = page.locator("#reasons").inner_text()
+    assert "알려지지 않음" in told
+    assert "unknown" not in told
 
 
 def test_a_csv_goes_up_and_comes_down_with_predictions(page: Page, tmp_path: Path) -> None:
