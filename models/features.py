@@ -180,13 +180,12 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     def unseen(self, movie: RawMovie) -> list[str]:
         """Name the people, companies and collections of a movie that no known movie has."""
         tables = self._tables or self._load()
-        fields = [*(field for field, _ in ROLES.values()), COLLECTION] if self.histories else []
-        return [
-            f"{field}: {entity_name(entity)}"
-            for field in fields
-            for entity in entities(movie, field)
-            if entity_name(entity).casefold() not in tables["names"][_kind(field)]
-        ]
+        unseen = []
+        for field in (*(field for field, _ in ROLES.values()), COLLECTION) if self.histories else ():
+            known = tables["names"][_kind(field)]
+            found = [entity_name(entity) for entity in entities(movie, field)]
+            unseen += [f"{field}: {name}" for name in found if name.casefold() not in known]
+        return unseen
 
     def _facts(self, movies: Sequence[RawMovie], sentiment: Sentiment) -> NDArray[np.float64]:
         def budget_level(year: int) -> float:

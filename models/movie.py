@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, with_config
+from typing_extensions import TypedDict
 
 FIRST_DATE = date(1874, 1, 1)  # the oldest film on record is from 1874
 LAST_DATE = date(2100, 12, 31)
@@ -98,15 +99,15 @@ Text = Annotated[str, StringConstraints(strict=True, max_length=10_000)]
 Name = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=300)]
 
 
-class Entity(BaseModel):
+@with_config(ConfigDict(extra="forbid"))
+class Entity(TypedDict):
     """A person, company, country or collection: by name, and by TMDB's id where the caller knows it."""
 
-    model_config = ConfigDict(extra="forbid")
     name: Name
-    id: (
+    id: NotRequired[
         Annotated[str, StringConstraints(max_length=32), BeforeValidator(lambda v: str(v) if type(v) is int else v)]
         | None
-    ) = None
+    ]
 
 
 Named = Annotated[
@@ -171,4 +172,4 @@ class Movie(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """The raw movie that the model takes: a dict with one entry for each of `INPUTS`."""
-        return self.model_dump()
+        return dict(self.__dict__)

@@ -112,7 +112,7 @@ def _is_better(
     figures[f"certainty against {name}"] = certainty
     words = (
         f"challenger {figures['challenger rmse']:.4f} against {name} {figures[f'{name} rmse']:.4f}: better in "
-        f"{certainty:.0%} of resamplings, {gate.confidence:.0%} are needed"
+        f"{certainty:.1%} of resamplings, {gate.confidence:.0%} are needed"
     )
     return Check(f"better than {name}", certainty >= gate.confidence, words)
 

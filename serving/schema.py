@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from models.movie import Movie
 
@@ -45,10 +45,14 @@ class PredictRequest(Asked):
     movie: Movie = Field(examples=[EXAMPLE])
 
 
+# A movie, or whatever else was sent in its place: the errors of that are told beside the other answers.
+OneOfMany = Annotated[Movie | Any, Field(union_mode="left_to_right"), WithJsonSchema({})]
+
+
 class BatchRequest(Asked):
     """Up to 1,000 movies; one that is wrong does not lose the others."""
 
-    movies: list[Any] = Field(
+    movies: list[OneOfMany] = Field(
         min_length=1, max_length=MOST_MOVIES, description="each as the movie of /predict", examples=[[EXAMPLE]]
     )
 
