@@ -187,7 +187,8 @@ class RatingService:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(is_ours)
         champion()
         recorder()
-        for name in RatingService.apis:  # type: ignore[attr-defined]  # BentoML would wrap each method anew for every request
+        # BentoML would wrap each method anew for every request.
+        for name in RatingService.apis:  # type: ignore[attr-defined]
             setattr(self, name, getattr(self, name))
 
     @bentoml.on_shutdown

@@ -44,16 +44,7 @@ DOUBTS += tuple(
 )
 DOUBTS += tuple(f"{role}_count" for role in ("director", "writer", "cast", "producer", "company"))
 # How many of these are known tells it, too.
-TELLING: tuple[str, ...] = (
-    "runtime",
-    "budget_log",
-    "n_genres",
-    "n_companies",
-    "n_directors",
-    "n_writers",
-    "overview_words",
-)
-TELLING += ("cast_mean",)
+COUNTED = tuple("runtime budget_log n_genres n_companies n_directors n_writers overview_words cast_mean".split())
 WITHIN_YEAR = ("month", "day_of_year", "weekday")
 EARLY_WEIGHT = 0.15  # of a movie as it may be known early; more costs accuracy on finished records and gains little
 
@@ -283,10 +274,10 @@ class RatingModel(RegressorMixin, BaseEstimator):
         standard = self.linear_.standardised(self.features_.transform([movie]))[0, self._alike()]
         return self.neighbours_.find(standard, movie, count)
 
-    def fold(self) -> None:
+    def compact(self) -> None:
         """Make ready to predict, and forget what only a stored model needs: it can be stored no more."""
         check_is_fitted(self, "interval_")
-        self.features_.fold()
+        self.features_.compact()
 
     def learner(self) -> Any:
         """Return the learner of the family, not fitted yet."""
@@ -305,17 +296,17 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def _doubt(
         self, table: NDArray[np.float64], trees: NDArray[np.float64], linear: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        doubts, telling = self._doubts()
-        known = (table[:, telling] == table[:, telling]).sum(axis=1)  # NaN equals nothing
+        doubts, counted = self._doubts()
+        known = (table[:, counted] == table[:, counted]).sum(axis=1)  # NaN equals nothing
         voices = np.array([self._blend(trees, linear), np.abs(trees - linear), known]).T
         return np.concatenate([voices, table[:, doubts]], axis=1)
 
     def _doubts(self) -> tuple[list[int], list[int]]:
-        """Return the columns of `DOUBTS` and of `TELLING`."""
+        """Return the columns of `DOUBTS` and of `COUNTED`."""
         if self._columns is None:
             at = {name: n for n, name in enumerate(self.features_.columns_)}
-            doubts, telling = ([at[name] for name in wanted if name in at] for wanted in (DOUBTS, TELLING))
-            self._columns = doubts, telling
+            doubts, counted = ([at[name] for name in wanted if name in at] for wanted in (DOUBTS, COUNTED))
+            self._columns = doubts, counted
         return self._columns
 
     def __getstate__(self) -> dict[str, Any]:

@@ -257,7 +257,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         self._tables = tables
         return tables
 
-    def fold(self) -> None:
+    def compact(self) -> None:
         """Build the look-up tables and forget what they are made from, which only a stored model needs."""
         self._load()
         if self.histories:
@@ -265,7 +265,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.histories and hasattr(self, "columns_") and not hasattr(self, "events_"):
-            raise ValueError("folded features have forgotten what a stored model needs: store them before")
+            raise ValueError("compact features have forgotten what a stored model needs: store them before")
         return {k: v for k, v in super().__getstate__().items() if k != "_tables"}
 
     _tables: dict[str, Any] | None = None

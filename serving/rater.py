@@ -42,7 +42,7 @@ class Rater:
 
     def __init__(self, folder: Path, name: str, version: str, facts: dict[str, Any]) -> None:
         self.model: RatingModel = skops_io.load(folder / "model.skops", trusted=TRUSTED_TYPES)
-        self.model.fold()
+        self.model.compact()
         self.metrics: dict[str, float] = facts.get("metrics", {})
         known = {key: facts[key] for key in ("sha256", "family", "source", "synthetic", "trained_at")}
         self.info = ModelInfo(name=name, version=version, learned_until=self.model.learned_until_, **known)

@@ -199,13 +199,13 @@ def test_one_row_is_predicted_by_the_newest_fit_and_by_many_threads_at_once(fami
     np.testing.assert_allclose(given, list(trees.predict(table)) * 20, atol=1e-6)
 
 
-def test_a_folded_model_predicts_the_same_and_cannot_be_stored(
+def test_a_compact_model_predicts_the_same_and_cannot_be_stored(
     model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     movies = list(iterate(split[1]))[:50]
-    folded = skops_io.loads(skops_io.dumps(model), trusted=TRUSTED_TYPES)
-    folded.fold()
-    np.testing.assert_array_equal(folded.predict_interval(movies), model.predict_interval(movies))
-    assert folded.explain(movies[0]) == model.explain(movies[0])
+    compact = skops_io.loads(skops_io.dumps(model), trusted=TRUSTED_TYPES)
+    compact.compact()
+    np.testing.assert_array_equal(compact.predict_interval(movies), model.predict_interval(movies))
+    assert compact.explain(movies[0]) == model.explain(movies[0])
     with pytest.raises(ValueError, match="store them before"):
-        skops_io.dumps(folded)
+        skops_io.dumps(compact)
