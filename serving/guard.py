@@ -25,6 +25,7 @@ CALLERS = 10_000  # remembered by the rate limit
 REMEDIES = {
     "extra_forbidden": ("is no field of a movie or of this request", "remove it, or correct its name: see /docs"),
     "missing": ("is needed", "add it"),
+    "dict_type": ("is neither a name nor an object with a name", 'send a name, or {"name": …, "id": …}'),
     "json_invalid": ("", "send a JSON object, in UTF-8"),
 }
 POLICY = "default-src 'self'; img-src 'self' https://image.tmdb.org data:; frame-ancestors 'none'; base-uri 'none'"
