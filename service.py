@@ -24,7 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from models.body import APPENDED, BadRecord, record
-from models.movie import INPUTS, Movie
+from models.movie import Movie
 from serving.guard import Guard, field_errors
 from serving.openapi import complete
 from serving.schema import (
@@ -228,7 +228,7 @@ class RatingService:
         request = TmdbRequest.model_construct(**asked)
         kept = fetch(request.id)
         try:
-            movie = Movie.model_validate({name: kept[name] for name in INPUTS if kept[name] is not None})
+            movie = Movie.of(kept)
         except ValidationError as error:
             raise InvalidArgument(f"TMDB's movie {request.id} cannot be rated: {error.errors()[0]['msg']}") from error
         (answer,) = rate(champion().rater, "predict/tmdb", [movie.facts()], request)

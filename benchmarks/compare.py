@@ -24,10 +24,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from xgboost import XGBRegressor
 
 from models.body import record
-from models.estimator import RatingModel, learnable
+from models.estimator import RatingModel
 from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, slices
 from models.facts import cached_sentiment, iterate
 from models.features import MovieFeatures
+from models.folds import learnable
 from models.movie import INPUTS
 from settings import PROJECT
 from tasks.tmdb import now

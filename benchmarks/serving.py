@@ -1,7 +1,7 @@
 """The service beside plain FastAPI apps with the same model (`benchmarks.peers`), in one run, each on one core.
 
 The model is the champion of the registry (make run makes one). The client has another core. The service records its
-predictions, as it does for its users; the plain apps do not. All must answer alike before they are timed.
+predictions, as it does for its users; the plain apps do not. The run fails unless all answer alike.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from models.body import record
-from models.movie import INPUTS, Movie
+from models.movie import Movie
 from sample.generator import movies as sample_movies
 from settings import PROJECT
 from tasks import bento, registry
@@ -85,8 +85,7 @@ def requests() -> list[bytes]:
     """Return bodies of one movie each, all different."""
     found = []
     for body in sample_movies(date(2026, 6, 30))[-BATCH:]:
-        kept = record(body, now())
-        movie = Movie.model_validate({name: kept[name] for name in INPUTS if kept[name] is not None})
+        movie = Movie.of(record(body, now()))
         found.append(json.dumps({"movie": movie.model_dump(mode="json", exclude_defaults=True)}).encode())
     return found
 

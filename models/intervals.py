@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from models.linear import standardise
+
 FOLDS = 4
 MIN_RESIDUALS = 30
 CLIP = 3.0  # standard deviations: beyond, a straight line is no longer believed
@@ -59,9 +61,7 @@ class ConformalInterval(BaseEstimator):
 
     def _standard(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the features in standard deviations from their mean, 0 where missing."""
-        Z: NDArray[np.float64] = (X - self.mean_) / self.scale_
-        Z[np.isnan(Z)] = 0.0
-        return np.minimum(np.maximum(Z, -CLIP), CLIP)
+        return standardise(X, self.mean_, self.scale_, CLIP)
 
     def _ridge(self, Z: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return intercept and slopes."""

@@ -10,6 +10,7 @@ TMDB codes a missing value as 0, "" or []: a budget of 0 is unknown, not free. H
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal, NotRequired
@@ -169,6 +170,11 @@ class Movie(BaseModel):
     cinematographers: Entities = []
     composers: Entities = []
     editors: Entities = []
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Movie:
+        """Take what was known before the release from a record of `FIELDS`; raises pydantic's ValidationError."""
+        return cls.model_validate({name: record[name] for name in INPUTS if record[name] is not None})
 
     def facts(self) -> dict[str, Any]:
         """The raw movie that the model takes: a dict with one entry for each of `INPUTS`."""

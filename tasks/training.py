@@ -194,7 +194,7 @@ def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
     features = model.features_
     debuts = features.transform(holdout)[:, features.columns_.index("director_count")] == 0
     parts = judge_slices(holdout, predicted, (actual >= low) & (actual <= high), debuts)
-    predicted, low, high = model.predict_interval(pd.DataFrame(early(iterate(holdout))))
+    predicted, low, high = model.predict_interval(early(iterate(holdout)))
     return [*parts, judge_part("all, with facts left out", actual, predicted, (actual >= low) & (actual <= high))]
 
 

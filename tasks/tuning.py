@@ -26,8 +26,9 @@ from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
 from sqlalchemy.exc import DBAPIError
 
-from models.estimator import FAMILIES, RatingModel, make_folds, number, trees_needed
+from models.estimator import FAMILIES, RatingModel
 from models.features import MovieFeatures
+from models.folds import make_folds, number, trees_needed
 from settings import with_driver
 
 TUNING_YEARS, STOPPING_YEARS = 4, 2

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from skops import io as skops_io
 
-from models.estimator import FAMILIES, MOST_TREES, TRUSTED_TYPES, Fold, Learned, RatingModel, learnable, trees_needed
+from models.estimator import FAMILIES, TRUSTED_TYPES, RatingModel
 from models.evaluation import baselines, metrics, split_by_release
 from models.facts import iterate, written
+from models.folds import MOST_TREES, Fold, Learned, learnable, trees_needed
 from models.movie import INPUTS
 from models.trees import predict_trees
 from sample.generator import NOISE
