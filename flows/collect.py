@@ -12,17 +12,22 @@ from prefect import flow, get_run_logger, runtime
 from settings import get_settings
 from tasks.catalogue import list_partitions
 from tasks.collecting import (
+    ask_again,
     check_refused,
+    fit_changes,
+    fold_catalogue,
     fresh_partitions,
+    is_settled,
     known_gone,
     known_ids,
     plan_changes,
     plan_slices,
-    purge_old,
     read_slice,
     show_slices,
 )
 from tasks.command_line import run_from_shell
+from tasks.purging import purge_old
+from tasks.slices import HISTORY_YEARS, first_release
 from tasks.source import SourceName, open_tmdb, source_to_collect
 from tasks.store import open_store
 from tasks.warehouse import mirror
@@ -35,44 +40,52 @@ def collect_movies(
     min_votes: int = 20,
     source: SourceName | None = None,
     max_refused: float = 0.05,
+    years: int | None = None,
 ) -> dict[str, int]:
     """Collect movies released from `start` to `end`, both inclusive, as of the run's scheduled date.
 
-    Without dates it is the daily run: new and upcoming movies, those that TMDB says were changed since the last run,
-    and the ratings of older ones, less often as they age. With dates it is a backfill of just those.
+    Without dates and years it is the daily run: the history that training needs, new and upcoming movies, those that
+    TMDB says were changed since the last run, and the ratings of older ones, less often as they age. So the first run
+    reads the whole history, and a later one what has moved. With dates or years it is a backfill of just those.
 
-    start: first release date; default: 1 January of the year before the scheduled date.
-    end: last release date; default: 31 December of the year after it.
+    start: first release date; default: 1 January so many `years` back, or as far back as anything was collected.
+    end: last release date; default: 31 December of the year after the scheduled date.
     min_votes: movies that are out need at least so many votes; 0 takes everything. Those still to come are all taken.
     source: tmdb or sample; default: tmdb where a token is set.
     max_refused: largest share of movies that may not fit the declared schema before the run stops, 0 to 1.
+    years: how many years before the scheduled date to begin; default: 20.
     """
     settings, log = get_settings(), get_run_logger()
-    logical_date, daily = runtime.flow_run.scheduled_start_time.date(), start is None and end is None
-    start = start or date(logical_date.year - 1, 1, 1)
-    end = end or date(logical_date.year + 1, 12, 31)
+    logical_date, daily = runtime.flow_run.scheduled_start_time.date(), start is None and end is None and years is None
     source = source or source_to_collect(settings)
     if source == "sample":
         unset = "" if settings.tmdb_api_token else "TMDB_API_TOKEN is not set: "
         log.info("%scollecting the sample catalogue, whose movies are synthetic", unset)
     store = open_store(settings.store_uri)
     before = list_partitions(store, source)
-    fresh, gone = fresh_partitions(store, before, logical_date), known_gone(before)
+    known = min((p.start for p in before), default=None) if daily else None
+    start = start or first_release(logical_date, years or HISTORY_YEARS, known)
+    end = end or date(logical_date.year + 1, 12, 31)
+    there, gone = fresh_partitions(store, before, logical_date), known_gone(before, logical_date)
+    fresh = {name for name, partition in there.items() if is_settled(partition)}
     partitions = []
     with open_tmdb(source, settings) as tmdb:
-        slices = plan_slices(tmdb, start, end, min_votes, logical_date, set(fresh))
+        slices = plan_slices(tmdb, start, end, min_votes, logical_date, set(there))
         log.info("%s to %s: %d slices of release dates, %d of them fresh", start, end, len(slices), len(fresh))
         for piece in slices:
-            partitions.append(read_slice(tmdb, piece, logical_date, fresh.get(piece.name), gone))
+            partitions.append(read_slice(tmdb, piece, logical_date, there.get(piece.name), gone))
             check_refused(partitions, max_refused)
-        changes = plan_changes(before, logical_date, settings.tmdb_max_age_days) if daily else []
-        wanted = known_ids(store, before) if changes else set()
-        for days in changes:
-            wanted -= known_ids(store, [p for p in partitions if p.slice not in fresh])
-            partitions.append(read_slice(tmdb, days, logical_date, fresh.get(days.name), gone, wanted))
-    mirror([p for p in partitions if p.slice not in fresh])
+        if daily:
+            ranges = plan_changes(before, logical_date, settings.tmdb_max_age_days)
+            wanted = {movie_id for movie_id, day in known_ids(source).items() if day < logical_date}
+            for days in fit_changes(tmdb, ranges, set(there)):
+                partitions.append(read_slice(tmdb, days, logical_date, there.get(days.name), gone, wanted))
+            read = {p.slice for p in partitions}
+            partitions += ask_again(tmdb, [p for p in before if p.slice not in read], logical_date)
+    fold_catalogue(source)
+    show_slices(source, partitions, fresh, logical_date)
     purge_old(source, logical_date, settings.tmdb_max_age_days)
-    show_slices(source, partitions, set(fresh), logical_date)
+    mirror(source)
     return {
         "movies": sum(p.rows for p in partitions),
         "slices": len(partitions),

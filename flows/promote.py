@@ -1,6 +1,7 @@
 """Compare the challenger with the champion, build and try its service, ship it, and only then move the alias.
 
 python -m flows.promote --ship-to bento registry
+python -m flows.promote --adopt      or --restore: where the alias was moved by hand
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from prefect import flow, get_run_logger
 from models.promotion import Gate
 from tasks.bento import build_bento, try_bento
 from tasks.command_line import run_from_shell
+from tasks.lease import Taken
 from tasks.ledger import Target
 from tasks.probing import LATENCY_MS
 from tasks.promoting import alone, approved, compare, finish_move, promote, ship
+from tasks.reconciling import adopt as adopt_alias
+from tasks.reconciling import require_agreement
+from tasks.reconciling import restore as restore_alias
 from tasks.registry import CHALLENGER, current_champion, find
 
 
@@ -26,38 +31,61 @@ def promote_model(
     confidence: float = 0.95,
     slice_margin: float = 0.05,
     coverage_margin: float = 0.03,
+    interval_margin: float = 0.05,
+    refresh_days: int = 30,
+    refresh_margin: float = 0.03,
     latency_ms: float = LATENCY_MS,
+    adopt: bool = False,
+    restore: bool = False,
 ) -> dict[str, Any]:
-    """Make a version champion if it is truly better, and ship its service; the champion itself is only shipped.
+    """Make a version champion if it is truly better, or knows more and is not worse, and ship its service.
+
+    The champion itself is only shipped. What an earlier run began to move is finished, and nothing else is done then.
 
     version: number in the registry; default: the one with the alias challenger.
     ship_to: bento, s3, image, registry, ecs, compose: where its service goes.
     require_approval: whether a person must approve in the Prefect UI before anything moves.
-    confidence: share of resamplings in which it must beat the champion and every baseline, 0.5 to 1.
-    slice_margin: how much worse than the champion it may be in a large slice, rating points of RMSE.
+    confidence: that it is better than the champion, over all challengers of a champion together, 0.5 to 1.
+    slice_margin: how much worse than the champion it may be in a segment, rating points of RMSE.
     coverage_margin: how far below their level its intervals may truly lie, 0 to 0.5.
+    interval_margin: by which share its interval score may be worse than the champion's, 0 or more.
+    refresh_days: a champion that learned nothing for so many days is replaced by one that is not worse.
+    refresh_margin: how much worse that one may be at most, rating points of RMSE.
     latency_ms: within which nine golden requests of ten must be answered.
+    adopt: make the ledger agree with an alias that was moved by hand, and do nothing else.
+    restore: bring an alias that was moved by hand back to what the ledger says, and do nothing else.
     """
-    log, gate = get_run_logger(), Gate(confidence, slice_margin, coverage_margin)
-    with alone() as other:
-        if other:
-            return {"promoted": False, "reason": f"the champion is being moved by {other}"}
-        finish_move()
-        challenger, champion = find(str(version or CHALLENGER)), current_champion()
-        verdict = compare(challenger, champion, gate)
-        log.info("%s: %s", challenger.label, verdict.reason)
-        news: dict[str, Any] = {"version": challenger.number, "promoted": verdict.promote, "reason": verdict.reason}
-        if champion and champion.number == challenger.number:
-            return news | {"shipped": [s.where for s in ship(champion, ship_to)]}
-        if not verdict.promote:
-            return news | {"shipped": []}
-        try_bento(challenger, build_bento(challenger), latency_ms)
-    if require_approval and not approved(challenger, verdict.reason):
-        return news | {"promoted": False, "reason": "a person declined", "shipped": []}
-    with alone() as other:
-        if other:
-            return news | {"promoted": False, "reason": f"the champion is being moved by {other}"}
-        record = promote(challenger, champion, verdict, ship_to)
+    log = get_run_logger()
+    gate = Gate(confidence, slice_margin, coverage_margin, interval_margin, refresh_days, refresh_margin)
+    try:
+        with alone() as held:
+            moved = finish_move(held)
+            if not moved and (adopt or restore):
+                moved = adopt_alias(held) if adopt else restore_alias(held)
+            if moved:
+                return {
+                    "version": moved.to,
+                    "promoted": moved.event in ("promoted", "refreshed"),
+                    "reason": f"{moved.event}: {moved.reason}",
+                    "shipped": [shipment.where for shipment in moved.shipments],
+                }
+            require_agreement()
+            challenger, champion = find(str(version or CHALLENGER)), current_champion()
+            verdict = compare(challenger, champion, gate)
+            log.info("%s: %s", challenger.label, verdict.reason)
+            news: dict[str, Any] = {"version": challenger.number, "promoted": verdict.promote, "reason": verdict.reason}
+            if champion and champion.number == challenger.number:
+                return news | {"shipped": [s.where for s in ship(champion, ship_to, held)]}
+            if not verdict.promote:
+                return news | {"shipped": []}
+            try_bento(challenger, build_bento(challenger), latency_ms)
+        if require_approval and not approved(challenger, verdict.reason):
+            return news | {"promoted": False, "reason": "a person declined", "shipped": []}
+        with alone() as held:
+            record = promote(challenger, champion, verdict, ship_to, held)
+    except Taken as taken:
+        log.warning("nothing was done: %s", taken)
+        return {"promoted": False, "reason": str(taken), "shipped": []}
     return news | {"shipped": [shipment.where for shipment in record.shipments]}
 
 

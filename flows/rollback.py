@@ -9,20 +9,28 @@ from prefect import flow, get_run_logger
 
 from tasks.command_line import run_from_shell
 from tasks.promoting import alone, finish_move, roll_back
+from tasks.reconciling import require_agreement
 
 
 @flow(name="rollback-model")
-def rollback_model(reason: str = "") -> dict[str, str | int | list[str] | None]:
+def rollback_model(reason: str = "", leave: int | None = None) -> dict[str, str | int | list[str] | None]:
     """Make the champion before this one champion again everywhere; this one is never promoted again.
 
+    What an earlier run began to move is finished, and nothing else is done then. Raises where somebody else moves the
+    champion, and where the alias was moved by hand.
+
     reason: why, for the ledger.
+    leave: number of the version to leave; once it is left, the same command again changes nothing.
     """
-    with alone() as other:
-        if other:
-            raise RuntimeError(f"the champion is being moved by {other}: wait for it, or cancel that run")
-        finish_move()
-        record = roll_back(reason)
-    get_run_logger().info("rolled back from v%s to v%s", record.previous, record.to)
+    log = get_run_logger()
+    with alone() as held:
+        record = finish_move(held)
+        if record:
+            log.warning("an earlier run had begun to move to v%s, which is finished; nothing else was done", record.to)
+        else:
+            require_agreement()
+            record = roll_back(reason, held, leave)
+    log.info("%s: v%s, before it v%s", record.event, record.to, record.previous)
     return {"version": record.to, "from": record.previous, "shipped": [s.where for s in record.shipments]}
 
 

@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from tasks.command_line import run_from_shell
 from tasks.ledger import Target
 from tasks.promoting import alone, finish_move, ship
+from tasks.reconciling import require_agreement
 from tasks.registry import CHAMPION, find
 
 
@@ -20,11 +21,10 @@ def ship_model(to: list[Target] = ["registry"]) -> dict[str, str]:  # noqa: B006
     to: bento, s3, image, registry, ecs, compose.
     """
     log = get_run_logger()
-    with alone() as other:
-        if other:
-            raise RuntimeError(f"the champion is being moved by {other}: wait for it, or cancel that run")
-        finish_move()
-        shipments = ship(find(CHAMPION), to)
+    with alone() as held:
+        finish_move(held)
+        require_agreement()
+        shipments = ship(find(CHAMPION), to, held)
     for shipment in shipments:
         log.info("%s: %s", shipment.target, shipment.where)
     return {shipment.target: shipment.where for shipment in shipments}

@@ -51,7 +51,7 @@ def train_model(
         tags = question | describe(judged, movies, source)
         figures = judge(judged, train, holdout, rated_by_champion(holdout, tags))
         shipped = fit(movies, best, seed, "on everything")
-        keep_sentiments(source)
+        keep_sentiments(movies, source)
         version = register(shipped, judged, holdout, best, figures, tags)
     figures = run_metrics(version)
     show_comparison(figures, f"{version.tags['family']} {version.label}", source)

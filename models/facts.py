@@ -162,10 +162,15 @@ known_sentiments: dict[str, tuple[float, float]] = {}
 
 def cached_sentiment(words: str) -> tuple[float, float]:
     """Return `read_sentiment` of a text, which is read once only."""
-    digest = hashlib.blake2b(words.encode(), digest_size=10).hexdigest()
+    digest = text_digest(words)
     if digest not in known_sentiments:
         known_sentiments[digest] = read_sentiment(words)
     return known_sentiments[digest]
+
+
+def text_digest(words: str) -> str:
+    """Return the name under which the sentiment of a text is known."""
+    return hashlib.blake2b(words.encode(), digest_size=10).hexdigest()
 
 
 def written(movie: RawMovie) -> str:

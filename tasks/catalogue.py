@@ -1,14 +1,14 @@
-"""The movies that were collected: typed partitions by logical date in the store.
+"""The catalogue: all partitions of a source together, newest record of each movie.
 
-A partition is one slice as read on one logical date: a Parquet file, named after its own content, and a manifest with
-row count and SHA-256. The manifest is written last, so a partition without one was never finished and does not exist;
-and as the file's name is its content, two runs that write the same slice cannot mix. What did not fit the declared
-schema lies in a quarantine file beside it, with the reasons. The catalogue is all partitions together, newest record
-of each id.
+A snapshot keeps it whole: the records, folded from partitions that then need no reading, and their manifests. So a run
+on day 1,000 costs what one on day 10 does. It is a copy: one that is lost, damaged or made by older code is made anew
+from the partitions, which stay until the age limit.
 
-    tmdb/movies/2026-11-21/2015-01-01_2015-12-31_votes20.json
-    tmdb/movies/2026-11-21/2015-01-01_2015-12-31_votes20-3f2a….parquet
-    tmdb/quarantine/2026-11-21/2015-01-01_2015-12-31_votes20-77b0….parquet
+    tmdb/snapshot.json
+    tmdb/snapshot/77b0….parquet
+
+Records of a batch (what was read on one logical date) that breaks the contract are kept apart: nothing is learned from
+them, and older records of their movies stay in use.
 """
 
 from __future__ import annotations
@@ -16,169 +16,91 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from models import contract
+from models.contract import Violation, check_batch, mend
+from tasks import partitions
+from tasks.partitions import (
+    SCHEMA,
+    BrokenPartition,
+    Partition,
+    partition_of,
+    read_manifest,
+    read_partition,
+    to_frame,
+    to_parquet,
+)
+from tasks.run_log import log
 from tasks.store import Store
 
-_TEXTS = pa.list_(pa.string())
-_ENTITY = pa.struct([("id", pa.string()), ("name", pa.string())])
-_ENTITIES = pa.list_(_ENTITY)
-SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.int64(), nullable=False),
-        ("imdb_id", pa.string()),
-        pa.field("title", pa.string(), nullable=False),
-        ("original_title", pa.string()),
-        ("overview", pa.string()),
-        ("tagline", pa.string()),
-        ("genres", _TEXTS),
-        ("release_date", pa.date32()),
-        ("original_language", pa.string()),
-        ("spoken_languages", _TEXTS),
-        ("runtime", pa.float64()),
-        ("budget", pa.float64()),
-        ("production_companies", _ENTITIES),
-        ("production_countries", _ENTITIES),
-        ("belongs_to_collection", _ENTITY),
-        ("cast", _ENTITIES),
-        ("directors", _ENTITIES),
-        ("writers", _ENTITIES),
-        ("producers", _ENTITIES),
-        ("cinematographers", _ENTITIES),
-        ("composers", _ENTITIES),
-        ("editors", _ENTITIES),
-        ("vote_average", pa.float64()),
-        ("vote_count", pa.int64()),
-        ("popularity", pa.float64()),
-        ("revenue", pa.float64()),
-        ("status", pa.string()),
-        ("poster_path", pa.string()),
-        pa.field("fetched_at", pa.timestamp("s", tz="UTC"), nullable=False),
-    ]
-)
-
-
-class BrokenPartition(Exception):
-    """A partition is not what its manifest says: it was damaged or tampered with after it was written."""
-
-
-QUARANTINE = pa.schema([("id", pa.int64()), ("reason", pa.string()), ("body", pa.string())])
-LISTS = tuple(field.name for field in SCHEMA if pa.types.is_list(field.type))
-NUMBERS = ("vote_average", "vote_count", "runtime", "budget", "popularity", "revenue")
+# A record as the catalogue holds it: when it was read, and whether its batch may be learned from.
+RECORD = SCHEMA.append(pa.field("logical_date", pa.date32())).append(pa.field("accepted", pa.bool_()))
 
 
 @dataclass(frozen=True)
-class Partition:
-    """One slice as read on one logical date, and what reading it took. Both ends of the release dates are inclusive."""
+class Batch:
+    """What was read on one logical date, and the rules of the contract that it breaks; none where it is accepted."""
+
+    read_on: date
+    movies: int
+    violations: list[Violation] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All that a source has: partitions, batches, and of each movie the newest record, and the newest accepted one."""
 
     source: str
-    logical_date: date
-    slice: str
-    start: date
-    end: date
-    rows: int
-    expected: int
-    requests: int
-    sha256: str
-    gone: list[int] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)  # reason by id
-    retries: dict[str, int] = field(default_factory=dict)  # how often by fault
+    records: pa.Table  # of `RECORD`
+    batches: list[Batch]
+    partitions: list[Partition]
 
-    @property
-    def complete(self) -> bool:
-        """Whether every movie that the source counted was read, is gone, or was refused with a reason."""
-        return self.rows + len(self.gone) + len(self.refused) >= self.expected
+    def newest_records(self) -> pa.Table:
+        """Return the newest record of each movie, by release date and id."""
+        return _newest(self.records, ["id"]).drop_columns("accepted")
 
-    @property
-    def manifest_key(self) -> str:
-        """Where the manifest lies in the store."""
-        return f"{self.source}/movies/{self.logical_date}/{self.slice}.json"
+    def newest(self) -> pd.DataFrame:
+        """Return the newest record of each movie as `read_catalogue` does."""
+        return to_frame(self.newest_records())
 
-    @property
-    def data_key(self) -> str:
-        """Where the movies lie in the store."""
-        return f"{self.source}/movies/{self.logical_date}/{self.slice}-{self.sha256[:16]}.parquet"
-
-
-def movie_table(records: list[dict[str, Any]]) -> pa.Table:
-    """Return records as a table of `SCHEMA`, by id."""
-    return pa.Table.from_pylist(sorted(records, key=lambda r: r["id"]), schema=SCHEMA)
-
-
-def write_partition(store: Store, movies: pa.Table, bodies: dict[str, str] | None = None, **facts: Any) -> Partition:
-    """Write movies and then their manifest; `facts` are the other fields of Partition.
-
-    `bodies` are the bodies of what was refused, as JSON by id: they are kept in the quarantine.
-    """
-    data = _parquet(movies)
-    partition = Partition(rows=len(movies), sha256=hashlib.sha256(data).hexdigest(), **facts)
-    if partition.refused:
-        rows = [{"id": int(i), "reason": why, "body": (bodies or {}).get(i)} for i, why in partition.refused.items()]
-        quarantine = _parquet(pa.Table.from_pylist(rows, schema=QUARANTINE))
-        digest = hashlib.sha256(quarantine).hexdigest()[:16]
-        key = f"{partition.source}/quarantine/{partition.logical_date}/{partition.slice}-{digest}.parquet"
-        store.write(key, quarantine)
-    store.write(partition.data_key, data)
-    store.write(partition.manifest_key, json.dumps(asdict(partition), default=str, indent=1).encode())
-    return partition
+    def accepted(self) -> pd.DataFrame:
+        """Return the newest record of each movie that may be learned from, in the same form."""
+        return to_frame(self.records.filter(self.records["accepted"]).drop_columns("accepted"))
 
 
 def list_partitions(store: Store, source: str) -> list[Partition]:
-    """Return all finished partitions of a source, oldest logical date first."""
-    partitions = []
-    for key in store.keys(f"{source}/movies/"):
-        if key.endswith(".json"):
-            facts = json.loads(store.read(key))
-            days = {name: date.fromisoformat(facts[name]) for name in ("logical_date", "start", "end")}
-            partitions.append(Partition(**(facts | days)))
-    return partitions
+    """Return all finished partitions of a source, oldest logical date first.
 
-
-def read_partition(store: Store, partition: Partition) -> pa.Table:
-    """Read one partition; raises BrokenPartition where its bytes are gone or not those that were written."""
-    try:
-        data = store.read(partition.data_key)
-    except FileNotFoundError:
-        data = b""
-    if hashlib.sha256(data).hexdigest() != partition.sha256:
-        raise BrokenPartition(
-            f"{store.uri}/{partition.data_key} does not match its manifest: delete {partition.manifest_key} and "
-            f"collect {partition.start} to {partition.end} again"
-        )
-    table = pq.read_table(io.BytesIO(data), schema=SCHEMA)
-    if len(table) != partition.rows:
-        raise BrokenPartition(f"{partition.data_key} has {len(table)} rows, its manifest says {partition.rows}")
-    return table
-
-
-def read_batches(store: Store, source: str) -> dict[date, pd.DataFrame]:
-    """Return the movies of a source by the logical date of their reading, oldest first, as `read_catalogue` does.
-
-    Raises FileNotFoundError where nothing was collected.
+    Manifests that the snapshot holds are not read again; what is no manifest of ours is passed over with a warning.
     """
-    partitions = list_partitions(store, source)
-    if not partitions:
-        command = "flows.collect_imdb" if source == "imdb" else "flows.collect"
-        raise FileNotFoundError(f"no movies of {source} in {store.uri}: collect some first, with python -m {command}")
-    tables: dict[date, list[pa.Table]] = {}
-    for partition in partitions:
-        tables.setdefault(partition.logical_date, []).append(read_partition(store, partition))
-    return {day: _frame(pa.concat_tables(parts)) for day, parts in tables.items()}
+    return list(_listed(store, source, _read_snapshot(store, source)).values())
 
 
-def newest(batches: dict[date, pd.DataFrame]) -> pd.DataFrame:
-    """Return the newest record of each movie in some batches, by release date and id."""
-    parts = [batch.assign(logical_date=pd.Timestamp(day)) for day, batch in batches.items() if len(batch)]
-    movies = pd.concat(parts or list(batches.values()), ignore_index=True)
-    by_age = movies.sort_values(["logical_date", "fetched_at"], kind="stable") if parts else movies
-    ordered: pd.DataFrame = by_age.drop_duplicates("id", keep="last").sort_values(["release_date", "id"])
-    return ordered.reset_index(drop=True)
+def folded_partitions(store: Store, source: str) -> list[Partition]:
+    """Return the partitions that the snapshot holds: they were read whole."""
+    return list(_read_snapshot(store, source).manifests.values())
+
+
+def _listed(store: Store, source: str, snapshot: _Snapshot) -> dict[str, Partition]:
+    """Return the partitions by their manifest's stamp."""
+    found = {}
+    for key, written in store.stamps(f"{source}/movies/").items():
+        if key.endswith(".json"):
+            stamp = f"{key} {written}"
+            partition = snapshot.manifests.get(stamp) or read_manifest(store, key)
+            if partition:
+                found[stamp] = partition
+    return found
 
 
 def read_catalogue(store: Store, source: str) -> pd.DataFrame:
@@ -187,43 +109,207 @@ def read_catalogue(store: Store, source: str) -> pd.DataFrame:
     Columns are those of `SCHEMA` and `logical_date`, the day of the reading; lists are lists, empty where nothing is
     known; what is missing is None or NaN; release_date is a timestamp. Raises FileNotFoundError where there is nothing.
     """
-    return newest(read_batches(store, source))
+    return open_catalogue(store, source).newest()
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    movies: pd.DataFrame = table.to_pandas()
-    movies["release_date"] = pd.to_datetime(movies["release_date"])
-    movies[list(NUMBERS)] = movies[list(NUMBERS)].astype("float64")
-    for name in LISTS:
-        movies[name] = [[] if values is None else values.tolist() for values in movies[name]]
-    return movies
+def open_catalogue(store: Store, source: str, as_of: date | None = None) -> Catalogue:
+    """Return what a source has; with `as_of`, what was known at the end of that day, where the store has it.
+
+    Of movies that were first read later than that, the earliest record stands in. Raises FileNotFoundError where there
+    is nothing.
+    """
+    snapshot = _read_snapshot(store, source)
+    listed = _listed(store, source, snapshot)
+    if not listed:
+        command = "flows.collect_imdb" if source == "imdb" else "flows.collect"
+        raise FileNotFoundError(
+            f"no movies of {source} in {store.uri}: collect some first, with python -m {command} or the deployment "
+            f"{'collect-imdb/weekly' if source == 'imdb' else 'collect-movies/daily'}"
+        )
+    if as_of and any(p.logical_date > as_of for p in listed.values()):
+        return _known_on(as_of, _fold(store, source, _Snapshot(), listed, keep_all=True)[0])
+    return _fold(store, source, snapshot, listed)[0]
+
+
+def fold(store: Store, source: str) -> None:
+    """Bring the snapshot of a source up to date, so that later runs need not read what this one did."""
+    snapshot = _read_snapshot(store, source)
+    listed = _listed(store, source, snapshot)
+    if listed.keys() == snapshot.manifests.keys():
+        return
+    if not listed:
+        for key in (_snapshot_key(source), *store.keys(f"{source}/snapshot/")):
+            store.delete(key)
+        return
+    catalogue, intact = _fold(store, source, snapshot, listed)
+    data = to_parquet(catalogue.records)
+    key = f"{source}/snapshot/{hashlib.sha256(data).hexdigest()}.parquet"
+    facts = {
+        "code": _code(),
+        "data": key,
+        "batches": [asdict(batch) for batch in catalogue.batches],
+        "manifests": {stamp: asdict(partition) for stamp, partition in intact.items()},
+    }
+    store.write(key, data)
+    store.write(_snapshot_key(source), json.dumps(facts, default=str).encode())
+    for other in store.keys(f"{source}/snapshot/"):
+        if other != key:
+            store.delete(other)
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What `fold` wrote; empty where it wrote nothing that can be used."""
+
+    manifests: dict[str, Partition] = field(default_factory=dict)  # by stamp, of the partitions that are folded in
+    batches: list[Batch] = field(default_factory=list)
+    data: str = ""
+
+
+def _read_snapshot(store: Store, source: str) -> _Snapshot:
+    try:
+        facts = json.loads(store.read(_snapshot_key(source)))
+        if facts["code"] != _code():
+            return _Snapshot()
+        batches = [
+            Batch(date.fromisoformat(b["read_on"]), b["movies"], [Violation(**v) for v in b["violations"]])
+            for b in facts["batches"]
+        ]
+        return _Snapshot({k: partition_of(v) for k, v in facts["manifests"].items()}, batches, facts["data"])
+    except FileNotFoundError:
+        return _Snapshot()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        log().warning("%s/%s cannot be read and is made anew: %s", store.uri, _snapshot_key(source), error)
+        return _Snapshot()
+
+
+def _fold(
+    store: Store, source: str, snapshot: _Snapshot, listed: dict[str, Partition], keep_all: bool = False
+) -> tuple[Catalogue, dict[str, Partition]]:
+    """Return the catalogue of a snapshot and the partitions that came since, and all partitions that could be read."""
+    intact = {stamp: partition for stamp, partition in listed.items() if stamp in snapshot.manifests}
+    kept = _still_there(store, snapshot, listed)
+    if kept is None:  # what was folded in is gone again: begin anew
+        snapshot, intact, kept = _Snapshot(), {}, []
+    tables: dict[date, list[pa.Table]] = {}
+    for stamp, partition in listed.items():
+        if stamp not in intact:
+            try:
+                table = read_partition(store, partition)
+            except BrokenPartition as error:
+                log().warning("%s", error)
+            else:
+                tables.setdefault(partition.logical_date, []).append(table)
+                intact[stamp] = partition
+    if not intact:
+        raise BrokenPartition(f"every partition of {source} in {store.uri} is damaged: collect again")
+    batches = [b for b in snapshot.batches if b.read_on >= min(p.logical_date for p in listed.values())]
+    for day, parts in tables.items():
+        movies, violations = _checked(pa.concat_tables(parts), source, day)
+        batches.append(Batch(day, len(movies), violations))
+        kept.append(
+            movies.append_column("logical_date", pa.array([day] * len(movies), pa.date32()))
+            .append_column("accepted", pa.array([not violations] * len(movies), pa.bool_()))
+            .cast(RECORD)
+        )
+    records = pa.concat_tables(kept)
+    return Catalogue(
+        source,
+        records if keep_all else _newest(records, ["id", "accepted"]),
+        sorted(batches, key=lambda batch: batch.read_on),
+        list(listed.values()),
+    ), intact
+
+
+def _still_there(store: Store, snapshot: _Snapshot, listed: dict[str, Partition]) -> list[pa.Table] | None:
+    """Return the records of a snapshot that are not too old, or None where they cannot be used any more.
+
+    A manifest that was written anew has another stamp; one of a day before all that is left was purged by its age.
+    """
+    if not snapshot.data:
+        return []
+    oldest = min(partition.logical_date for partition in listed.values())
+    there = {partition.manifest_key for partition in listed.values()}
+    if any(p.manifest_key not in there and p.logical_date >= oldest for p in snapshot.manifests.values()):
+        return None
+    try:
+        data = store.read(snapshot.data)
+        if f"{hashlib.sha256(data).hexdigest()}.parquet" != Path(snapshot.data).name:
+            raise ValueError("it was changed")
+        records = pq.read_table(io.BytesIO(data), schema=RECORD)
+    except (OSError, ValueError) as error:
+        log().warning("%s/%s cannot be read and is made anew: %s", store.uri, snapshot.data, error)
+        return None
+    return [records.filter(pc.greater_equal(records["logical_date"], pa.scalar(oldest)))]
+
+
+def _checked(movies: pa.Table, source: str, day: date) -> tuple[pa.Table, list[Violation]]:
+    """Return a batch, each movie once and without what cannot be, and the rules that it breaks."""
+    movies = _newest(movies, ["id"])
+    frame = to_frame(movies)
+    violations = check_batch(frame, source, day)
+    for name, values in mend(frame).items():
+        column = pa.array(values.astype(object).where(values.notna(), None), SCHEMA.field(name).type, from_pandas=True)
+        movies = movies.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), column)
+    return movies, violations
+
+
+def _known_on(as_of: date, catalogue: Catalogue) -> Catalogue:
+    """Return a catalogue of all records without those that were read after a day, but for movies unknown until then."""
+    records = catalogue.records
+    early = records.filter(pc.less_equal(records["logical_date"], pa.scalar(as_of)))
+    late = records.filter(pc.invert(pc.is_in(records["id"], early["id"].combine_chunks())))
+    late = _newest(late, ["id", "accepted"], oldest=True)
+    early = _newest(early, ["id", "accepted"])
+    if len(late):
+        log().warning(
+            "of %d movies, %d were first read after %s: their ratings and votes are those of %s and later",
+            len(early) + len(late), len(late), as_of, pc.min(late["logical_date"]).as_py(),
+        )  # fmt: skip
+    return Catalogue(catalogue.source, pa.concat_tables([early, late]), catalogue.batches, catalogue.partitions)
+
+
+def _newest(records: pa.Table, keys: Sequence[str], oldest: bool = False) -> pa.Table:
+    """Return the newest record for each value of some columns, or the oldest one, by release date and id."""
+    by = [name for name in ("logical_date", "fetched_at") if name in records.column_names]
+    order = records.select([*keys, *by]).to_pandas().sort_values(by, kind="stable")
+    chosen = records.take(order.drop_duplicates(list(keys), keep="first" if oldest else "last").index.to_numpy())
+    return chosen.sort_by([("release_date", "ascending"), ("id", "ascending")])
+
+
+def _snapshot_key(source: str) -> str:
+    return f"{source}/snapshot.json"
+
+
+@lru_cache
+def _code() -> str:
+    """Return a digest of the code that folds: what older code wrote is made anew."""
+    return hashlib.sha256(
+        b"".join(Path(f).read_bytes() for f in (__file__, partitions.__file__, contract.__file__))
+    ).hexdigest()[:12]
 
 
 def purge(store: Store, source: str, before: date | None = None) -> int:
     """Remove what was read before a day, or all of a source; return how many files that were.
 
-    Manifests go first, so that a purge that is cut short leaves no manifest without its movies.
+    Manifests go first, so that a purge that is cut short leaves no manifest without its movies; the snapshot follows.
     """
     keys = store.keys(f"{source}/")
     if before is not None:
         keys = [key for key in keys if (day := _logical_date(key)) and day < before]
     for key in sorted(keys, key=lambda key: not key.endswith(".json")):
         store.delete(key)
+    if before is not None:
+        fold(store, source)
     return len(keys)
 
 
 def _logical_date(key: str) -> date | None:
     """Return the logical date in a key, or None where it has none."""
     try:
-        return date.fromisoformat(key.split("/")[2])
+        return date.fromisoformat(key.split("/")[2][:10])
     except (IndexError, ValueError):
         return None
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def fingerprint(movies: pd.DataFrame) -> str:

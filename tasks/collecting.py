@@ -1,47 +1,40 @@
 """Plan what to read, read each slice into the store, and report: one Prefect task run a slice, never a page or a movie.
 
-A slice that was read lately enough is left alone and shows as Cached. Its state is the partition in the store itself,
-so a partition that is gone is simply read again.
+A slice that was read lately enough is left alone and shows as Cached; what it lacks (movies that were refused, or a
+count that does not add up) is asked for again, and nothing else. Its state is the partition in the store itself, so a
+partition that is gone is simply read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.settings import PREFECT_UI_URL
 from prefect.states import Completed
 
 from settings import get_settings
-from tasks.catalogue import (
-    BrokenPartition,
-    Partition,
-    list_partitions,
-    movie_table,
-    purge,
-    read_partition,
-    write_partition,
-)
+from tasks.catalogue import fold, folded_partitions, list_partitions, open_catalogue
 from tasks.gaps import find_gaps
-from tasks.slices import SLICE, Changes, Slice, cache_days, change_slices, release_slices, split
+from tasks.partitions import Partition, is_intact, movie_table, read_partition, write_partition
+from tasks.retrying import worth_another_try
+from tasks.run_log import log
+from tasks.slices import SLICE, Changes, Slice, cache_days, change_slices, days_of, release_slices, split
 from tasks.source import Tmdb
 from tasks.store import Store, open_store
-from tasks.tmdb import MAX_RESULTS, TokenRefused, gather
+from tasks.tmdb import CHANGES_PAGE, MAX_PAGE, MAX_RESULTS, Reading, gather
 
 MIN_REFUSED = 20  # fewer refused movies never stop a run, whatever their share
+GONE_DAYS = 7
+ASKED_AGAIN_DAYS = 30  # what was refused for so long stays in the quarantine until its slice is read anew
 
 
 class TooManyRefused(Exception):
     """So many movies do not fit the declared schema that the schema, or the source, must have changed."""
-
-
-def worth_another_try(task: Any, task_run: Any, state: Any) -> bool:
-    """Say whether a failed task may heal by itself: a refused token or a damaged file does not."""
-    hopeless = TokenRefused | BrokenPartition | FileNotFoundError | ValueError
-    return not isinstance(state.result(raise_on_failure=False), hopeless)
 
 
 @task(name="plan slices", tags=["tmdb"], retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
@@ -91,6 +84,16 @@ def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) 
     return change_slices(max(since, logical_date - timedelta(days=max_age)), logical_date)
 
 
+@task(name="fit changes", tags=["tmdb"], retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
+def fit_changes(tmdb: Tmdb, ranges: list[Changes], fresh: Collection[str] = ()) -> list[Changes]:
+    """Cut ranges of changes that hold more than one query can into their days; what is `fresh` is not asked about."""
+    fitting: list[Changes] = []
+    for days in ranges:
+        whole = days.name in fresh or tmdb.run(tmdb.client.count, days) <= CHANGES_PAGE * MAX_PAGE
+        fitting += [days] if whole else days_of(days)
+    return fitting
+
+
 @task(
     name="read slice",
     task_run_name="{tmdb.name} {piece.name}",
@@ -103,30 +106,46 @@ def read_slice(
     tmdb: Tmdb,
     piece: Slice | Changes,
     logical_date: date,
-    fresh: Partition | None = None,
+    there: Partition | None = None,
     skip: Collection[int] = (),
     only: Collection[int] | None = None,
 ) -> Partition:
-    """Read one slice into a partition; one that is still `fresh` is given back as it is.
+    """Read one slice into a partition; of one that is `there` and still fresh, only what it lacks.
 
     `skip` names movies that are known to be gone, `only`, if given, the movies wanted.
     """
-    if fresh:
-        return Completed(name="Cached", message=f"read on {fresh.logical_date}", data=fresh)  # type: ignore[return-value]  # Prefect unwraps it
-    partition = _read(tmdb, piece, logical_date, skip, only)
-    log = get_run_logger()
-    log.info("%s: %d movies, %d requests", partition.slice, partition.rows, partition.requests)
-    for reason in list(partition.refused.values())[:5]:
-        log.warning("quarantined %s", reason)
-    if not partition.complete:
-        log.warning("%s: TMDB counted %d movies, %d were found", partition.slice, partition.expected, partition.rows)
+    if there and is_settled(there):
+        return Completed(name="Cached", message=f"read on {there.logical_date}", data=there)  # type: ignore[return-value]  # Prefect unwraps it
+    if there:
+        have = read_partition(open_store(get_settings().store_uri), there)["id"].to_pylist()
+        reading = tmdb.run(tmdb.client.read, piece, skip, only, have, 1)
+        partition = _add(there, reading, reading.expected)
+    else:
+        partition = _write(tmdb, piece, logical_date, tmdb.run(tmdb.client.read, piece, skip, only))
+    _tell(partition)
     return partition
 
 
-def _read(
-    tmdb: Tmdb, piece: Slice | Changes, logical_date: date, skip: Collection[int], only: Collection[int] | None
-) -> Partition:
-    reading = tmdb.run(tmdb.client.read, piece, skip, only)
+@task(name="ask again", tags=["tmdb"], retries=2, retry_delay_seconds=30, retry_condition_fn=worth_another_try)
+def ask_again(tmdb: Tmdb, partitions: list[Partition], logical_date: date) -> list[Partition]:
+    """Ask once more for the movies that were refused on earlier days and not read since: much heals by itself."""
+    read_on = known_ids(tmdb.name)
+    changed = []
+    for partition in partitions:
+        refused = [i for i in map(int, partition.refused) if read_on.get(i, date.min) <= partition.logical_date]
+        if refused and (logical_date - partition.logical_date).days <= ASKED_AGAIN_DAYS:
+            partition = _add(partition, tmdb.run(tmdb.client.read_movies, refused), partition.expected)
+            changed.append(partition)
+            _tell(partition)
+    return changed
+
+
+def is_settled(partition: Partition) -> bool:
+    """Say whether nothing of a partition needs to be asked for again."""
+    return partition.complete and not partition.refused
+
+
+def _write(tmdb: Tmdb, piece: Slice | Changes, logical_date: date, reading: Reading) -> Partition:
     return write_partition(
         open_store(get_settings().store_uri),
         movie_table(reading.records),
@@ -137,56 +156,101 @@ def _read(
         start=piece.start,
         end=piece.end,
         expected=reading.expected,
-        requests=reading.tally.requests,
-        gone=sorted(reading.gone),
-        refused={str(movie_id): reason for movie_id, reason in reading.refused.items()},
-        retries=dict(reading.tally.retries),
+        **_told(reading),
     )
 
 
+def _add(there: Partition, reading: Reading, expected: int) -> Partition:
+    """Write a partition anew, on its own logical date, with what a later reading added; as it is, if that was nothing.
+
+    The date stays, so that its older records do not outlive the age limit.
+    """
+    store, told = open_store(get_settings().store_uri), _told(reading)
+    before = read_partition(store, there)
+    ids = set(before["id"].to_pylist())
+    new = [record for record in reading.records if record["id"] not in ids]
+    healed = {record["id"] for record in new} | reading.gone
+    facts = told | {
+        "gone": sorted({*there.gone, *reading.gone}),
+        "refused": {i: why for i, why in (there.refused | told["refused"]).items() if int(i) not in healed},
+        "lost": there.lost | told["lost"],
+    }
+    if not new and all(set(facts[name]) == set(getattr(there, name)) for name in ("gone", "refused")):
+        return replace(there, requests=told["requests"])
+    keep = {name: getattr(there, name) for name in ("source", "logical_date", "slice", "start", "end")}
+    bodies = {str(movie_id): body for movie_id, body in reading.refused_bodies.items()}
+    movies = movie_table([*before.to_pylist(), *new])
+    return write_partition(store, movies, bodies, expected=expected, **keep, **facts)
+
+
+def _told(reading: Reading) -> dict[str, Any]:
+    """Return what a partition says of its reading."""
+    return {
+        "requests": reading.tally.requests,
+        "gone": sorted(reading.gone),
+        "refused": {str(movie_id): reason for movie_id, reason in reading.refused.items()},
+        "lost": {str(movie_id): facts for movie_id, facts in reading.lost.items()},
+        "retries": dict(reading.tally.retries),
+    }
+
+
+def _tell(partition: Partition) -> None:
+    """Say in the log what a reading gave, and what it did not."""
+    log().info("%s: %d movies, %d requests", partition.slice, partition.rows, partition.requests)
+    for reason in list(partition.refused.values())[:5]:
+        log().warning("quarantined %s", reason)
+    for movie_id, facts in list(partition.lost.items())[:5]:
+        log().warning("movie %s is kept without %s", movie_id, "; ".join(facts))
+    if not partition.complete:
+        log().warning("%s: TMDB counted %d movies, %d were found", partition.slice, partition.expected, partition.rows)
+
+
 def check_refused(partitions: list[Partition], most: float) -> None:
-    """Raise TooManyRefused where more than a share `most` of the movies went to the quarantine."""
-    refused, rows = sum(len(p.refused) for p in partitions), sum(p.rows for p in partitions)
-    if refused >= MIN_REFUSED and refused > most * (refused + rows):
-        reason = next(reason for p in partitions for reason in p.refused.values())
+    """Raise TooManyRefused where more than a share `most` of the movies, or of their facts, did not fit the schema."""
+    wrong = [reason for p in partitions for reason in p.refused.values()]
+    wrong += [f"movie {movie_id}: {'; '.join(facts)}" for p in partitions for movie_id, facts in p.lost.items()]
+    movies = sum(p.rows + len(p.refused) for p in partitions)
+    if len(wrong) >= MIN_REFUSED and len(wrong) > most * movies:
         raise TooManyRefused(
-            f"{refused} of {refused + rows} movies do not fit the declared schema, more than {most:.0%}: for example "
-            f"{reason}. They lie in the quarantine; mend tasks.tmdb.Body if TMDB changed, or raise max_refused"
+            f"{len(wrong)} of {movies} movies do not fit the declared schema, more than {most:.0%}: for example "
+            f"{wrong[0]}. They lie in the quarantine; mend models.body.Body if TMDB changed, or raise max_refused"
         )
 
 
 def fresh_partitions(store: Store, partitions: list[Partition], logical_date: date) -> dict[str, Partition]:
-    """Return the partitions that need no reading on `logical_date`, by the name of their slice.
+    """Return the partitions that were read lately enough for `logical_date`, by the name of their slice.
 
-    One that did not add up, or whose movies are gone from the store, is never fresh.
+    One whose movies are gone from the store, or not those that were written, is never fresh.
     """
-    there = set(store.keys(f"{partitions[0].source}/movies/")) if partitions else set()
+    source = partitions[0].source if partitions else ""
+    there, folded = set(store.keys(f"{source}/movies/")), {p.data_key for p in folded_partitions(store, source)}
     return {
         p.slice: p
         for p in partitions
         if 0 <= (logical_date - p.logical_date).days < cache_days(p.start, p.end, logical_date)
-        and p.complete
         and p.data_key in there
+        and (p.data_key in folded or is_intact(store, p))
     }
 
 
-def known_gone(partitions: list[Partition]) -> set[int]:
-    """Return the ids that answered 404 when they were last asked for."""
-    return {movie_id for p in partitions for movie_id in p.gone}
+def known_gone(partitions: list[Partition], logical_date: date) -> set[int]:
+    """Return the ids that answered 404 within a week; the others are asked again, for some come back."""
+    return {i for p in partitions if (logical_date - p.logical_date).days < GONE_DAYS for i in p.gone}
 
 
-def known_ids(store: Store, partitions: list[Partition]) -> set[int]:
-    """Return the ids of all movies in these partitions."""
-    return {movie_id for p in partitions for movie_id in read_partition(store, p)["id"].to_pylist()}
+def known_ids(source: str) -> dict[int, date]:
+    """Return the ids of all movies of the store, and the logical date on which each was last read."""
+    try:
+        records = open_catalogue(open_store(get_settings().store_uri), source).newest_records()
+    except FileNotFoundError:
+        return {}
+    return dict(zip(records["id"].to_pylist(), records["logical_date"].to_pylist(), strict=True))
 
 
-@task(name="purge old records")
-def purge_old(source: str, logical_date: date, max_age: int) -> int:
-    """Remove what was read more than `max_age` days before `logical_date`, as TMDB's terms ask."""
-    removed = purge(open_store(get_settings().store_uri), source, logical_date - timedelta(days=max_age))
-    if removed:
-        get_run_logger().info("removed %d files that are older than %d days", removed, max_age)
-    return removed
+@task(name="fold", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
+def fold_catalogue(source: str) -> None:
+    """Bring the snapshot of the catalogue up to date, so that later runs need not read all that was ever collected."""
+    fold(open_store(get_settings().store_uri), source)
 
 
 def show_slices(source: str, partitions: list[Partition], fresh: Collection[str], logical_date: date) -> None:

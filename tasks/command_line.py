@@ -33,7 +33,8 @@ def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
             f"--{name.replace('_', '-')}",
             type=kind if kind is not bool else _truth,
             choices=choices,
-            nargs="*" if many else None,
+            nargs="*" if many else "?" if kind is bool else None,
+            const=True if kind is bool else None,  # --adopt is --adopt true
             default=parameter.default,
             metavar=None if choices else kind.__name__.upper(),
             help=helps.get(name, ""),

@@ -48,6 +48,11 @@ def update(arn: str) -> None:
         raise
 
 
+def serving() -> str:
+    """Return the ARN of the revision that the service is on."""
+    return str(_service(_client())["taskDefinition"])
+
+
 def _wait(client: Any, arn: str) -> None:
     """Wait until all that the service wants runs on one revision."""
     deadline = time.monotonic() + STEADY_SECONDS

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from tasks.catalogue import Partition
+from tasks.partitions import Partition
 
 ONE_DAY = timedelta(days=1)
 

@@ -1,7 +1,9 @@
 """The ledger: what was promoted, refused, shipped and rolled back, by whom, when and why. Records are only ever added.
 
 Each record is a file of its own in the store, in the order of time. A `moving` record is written before anything that
-users see changes, with all that is needed to change it: a run that was killed half-way is finished from there.
+users see changes, with all that is needed to change it: a run that was killed half-way is finished from there. A
+champion was promoted (truly better), refreshed (not worse, and knows more), adopted (an alias that a person moved), or
+came back (rolled back, restored).
 
     python -m tasks.ledger                     all records
     python -m tasks.ledger --on 2026-11-21     what was in production at the end of that day (UTC)
@@ -11,22 +13,30 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import re
 import sys
 import uuid
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Any, Literal
 
 from prefect import runtime
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from settings import get_settings
+from tasks.run_log import log
 from tasks.store import open_store
 
-Event = Literal["moving", "promoted", "rejected", "shipped", "rolled back", "failed"]
+Event = Literal[
+    "moving", "promoted", "refreshed", "rejected", "shipped", "rolled back", "adopted", "restored", "failed"
+]
 Target = Literal["bento", "s3", "image", "registry", "ecs", "compose"]
-ENDS = ("promoted", "rolled back", "failed")  # of a move
+MADE = ("promoted", "refreshed", "rolled back", "adopted", "restored")  # what makes a champion
+ENDS = (*MADE, "failed")  # of a move
 FOLDER = "ledger/"
+LOOK = "look"  # the figure of a comparison that counts as a look at the champion
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{6}Z-[0-9a-f]{8}\.json$")
 
 
 class Shipment(BaseModel):
@@ -51,6 +61,7 @@ class Record(BaseModel):
     reason: str = ""
     ends_as: Event | None = None  # of a moving record: what it becomes when it is done
     sha256: str = ""
+    fence: int = 0  # number of the lease under which it moved
     figures: dict[str, float] = {}
     shipments: list[Shipment] = []
 
@@ -66,8 +77,16 @@ def add(event: Event, **facts: Any) -> Record:
 def read() -> list[Record]:
     """Return all records of the model, oldest first."""
     store = open_store(get_settings().store_uri)
-    keys = store.keys(f"{FOLDER}{get_settings().model_name}/")
-    return [Record.model_validate_json(store.read(key)) for key in keys]
+    records = []
+    for key in store.keys(f"{FOLDER}{get_settings().model_name}/"):
+        if not _NAME.match(Path(key).name):
+            log().warning("%s/%s is no record of the ledger and is passed over", store.uri, key)
+            continue
+        try:
+            records.append(Record.model_validate_json(store.read(key)))
+        except ValidationError as error:
+            log().warning("%s/%s cannot be read and is passed over: %s", store.uri, key, error.errors()[0]["msg"])
+    return records
 
 
 def unfinished(records: list[Record]) -> Record | None:
@@ -80,11 +99,20 @@ def champions(records: list[Record]) -> list[int]:
     """Return the versions that lead to the present champion, oldest first; a rollback takes the last ones away."""
     path: list[int] = []
     for record in records:
-        if record.to is not None and record.event == "promoted":
-            path = [number for number in path if number != record.to] + [record.to]
+        if record.event == "adopted" and record.to is None:
+            path = []  # nobody was champion any more
         elif record.to is not None and record.event == "rolled back":
             path = path[: path.index(record.to) + 1] if record.to in path else [record.to]
+        elif record.to is not None and record.event in MADE:
+            path = [number for number in path if number != record.to] + [record.to]
     return path
+
+
+def looks(records: list[Record], champion: int, challenger: int) -> int:
+    """Return which comparison with a champion that of a challenger is, from 1: each challenger counts once."""
+    seen = [r.to for r in records if r.event == "rejected" and r.previous == champion and LOOK in r.figures]
+    order = list(dict.fromkeys(seen))
+    return (order.index(challenger) if challenger in order else len(order)) + 1
 
 
 def shipments(records: list[Record], version: int) -> dict[Target, Shipment]:
@@ -94,7 +122,7 @@ def shipments(records: list[Record], version: int) -> dict[Target, Shipment]:
 
 def in_production(records: list[Record], at: datetime) -> Record | None:
     """Return the record that made the champion of a moment, or None where there was none."""
-    moves = [r for r in records if r.event in ("promoted", "rolled back") and r.at <= at]
+    moves = [r for r in records if r.event in MADE and r.at <= at]
     return moves[-1] if moves else None
 
 

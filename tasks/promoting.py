@@ -1,7 +1,8 @@
 """Compare the challenger with the champion on the same movies, and carry out what was decided, once and for all.
 
 A move (a promotion or a rollback) is written into the ledger with its shipments before anything that users see changes.
-So a run that is killed half-way is finished by the next one, and a target that fails takes all others back.
+So a run that is killed half-way is finished by the next one, which then stops: a command that is repeated after a crash
+does one thing. A target that fails takes all others back.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from prefect import get_run_logger, runtime, suspend_flow_run, task
+from prefect import runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.input import RunInput
 
@@ -24,14 +25,15 @@ from models.evaluation import baselines, slices, split_by_release
 from models.promotion import Gate, Verdict, decide
 from settings import get_settings
 from tasks import ledger, registry
-from tasks.lease import Taken, lease
-from tasks.ledger import Record, Shipment, Target
+from tasks.lease import Lease, Lost, Taken, lease
+from tasks.ledger import Event, Record, Shipment, Target
 from tasks.rating import Rated, rate
 from tasks.registry import CHAMPION, Version
 from tasks.report import verdict_plot
-from tasks.shipping import activate, complete, prepare
+from tasks.run_log import log
+from tasks.shipping import SWITCHED, activate, complete, prepare
 from tasks.store import open_store
-from tasks.training import load_movies
+from tasks.training import read_movies
 
 
 class Approval(RunInput):
@@ -42,15 +44,17 @@ class Approval(RunInput):
 
 
 @contextmanager
-def alone() -> Iterator[str]:
-    """Hold the right to move the champion while the block runs; yield who holds it instead, "" if nobody does."""
+def alone() -> Iterator[Lease]:
+    """Hold the right to move the champion while the block runs. Raises Taken, with who has it, where somebody else has.
+
+    Before each step that others see, `Lease.check` says whether it is still ours.
+    """
     settings, run = get_settings(), runtime.flow_run
     try:
-        with lease(open_store(settings.store_uri), settings.model_name, f"{run.flow_name}/{run.name}"):
-            yield ""
+        with lease(open_store(settings.store_uri), settings.model_name, f"{run.flow_name}/{run.name}") as held:
+            yield held
     except Taken as taken:
-        get_run_logger().warning("nothing was done: the champion is being moved by %s", taken)
-        yield str(taken)
+        raise Taken(f"the champion is being moved by {taken}: wait for it, or cancel that run") from None
 
 
 @task(name="compare", task_run_name="compare {challenger.label} with the champion")
@@ -80,7 +84,7 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
         reason = "{} learned ratings of {}, the champion those of {}: give it a MODEL_NAME of its own"
         return Verdict(False, reason.format(challenger.label, challenger.tags["source"], champion.tags["source"])), None
     as_of = pd.Timestamp(challenger.tags["as_of"])
-    train, holdout = split_by_release(load_movies.fn(challenger.tags["source"], as_of.date()), as_of)
+    train, holdout = split_by_release(read_movies(challenger.tags["source"], as_of.date()), as_of)
     until = [v.tags["judged_until"] for v in (challenger, champion) if v]
     unseen = holdout[holdout["release_date"] > pd.Timestamp(max(until))]
     if unseen.empty:
@@ -133,11 +137,13 @@ def approved(challenger: Version, reason: str) -> bool:
     if not answer.approve:
         said = f"a person declined: {answer.reason or 'no reason given'}"
         ledger.add("rejected", to=challenger.number, reason=said, sha256=challenger.tags["sha256"])
-        get_run_logger().info("%s: %s", challenger.label, said)
+        log().info("%s: %s", challenger.label, said)
     return bool(answer.approve)
 
 
-def promote(challenger: Version, champion: Version | None, verdict: Verdict, ship_to: Sequence[Target]) -> Record:
+def promote(
+    challenger: Version, champion: Version | None, verdict: Verdict, ship_to: Sequence[Target], held: Lease
+) -> Record:
     """Ship a version that passed against a champion, and make it champion.
 
     Raises RuntimeError where another became champion since the two were compared.
@@ -148,12 +154,27 @@ def promote(challenger: Version, champion: Version | None, verdict: Verdict, shi
             f"{now.label if now else 'nobody'} became champion after {challenger.label} was compared with "
             f"{champion.label if champion else 'nobody'}: promote it again to compare anew"
         )
-    shipped = prepare_all(challenger, ship_to)
+    previous = champion.number if champion else None
+    ends_as: Event = "refreshed" if verdict.outcome == "refreshed" else "promoted"
+    return begin_move(challenger, previous, ends_as, verdict.reason, prepare_all(challenger, ship_to), held, verdict)
+
+
+def begin_move(
+    version: Version,
+    previous: int | None,
+    ends_as: Event,
+    reason: str,
+    shipments: Sequence[Shipment],
+    held: Lease,
+    verdict: Verdict | None = None,
+) -> Record:
+    """Write a move into the ledger and carry it out."""
+    held.check()
     intent = ledger.add(
-        "moving", to=challenger.number, previous=champion.number if champion else None, reason=verdict.reason,
-        sha256=challenger.tags["sha256"], ends_as="promoted", figures=verdict.figures, shipments=shipped,
+        "moving", to=version.number, previous=previous, reason=reason, sha256=version.tags["sha256"], ends_as=ends_as,
+        figures=verdict.figures if verdict else {}, shipments=list(shipments), fence=held.number,
     )  # fmt: skip
-    return move(intent)
+    return move(intent, held)
 
 
 def prepare_all(version: Version, ship_to: Sequence[Target]) -> list[Shipment]:
@@ -164,25 +185,33 @@ def prepare_all(version: Version, ship_to: Sequence[Target]) -> list[Shipment]:
     return list(shipped.values())
 
 
-def move(intent: Record) -> Record:
-    """Carry out a move of the ledger. Again, it changes nothing. Where a target fails, all go back and it raises."""
+def move(intent: Record, held: Lease) -> Record:
+    """Carry out a move of the ledger. Again, it changes nothing. Where a target fails, all go back and it raises.
+
+    Where the lease is lost it stops where it is: who holds it now finishes the move.
+    """
     assert intent.to is not None
     assert intent.ends_as
     version = registry.find(str(intent.to))
     before = ledger.shipments(ledger.read(), intent.previous) if intent.previous else {}
-    facts = intent.model_dump(exclude={"event", "at", "by", "model", "ends_as"})
+    facts = intent.model_dump(exclude={"event", "at", "by", "model", "ends_as", "fence"}) | {"fence": held.number}
     touched: list[Shipment] = []
     try:
         for shipment in intent.shipments:
+            held.check()
             touched.append(shipment)
             activate(shipment)
+    except Lost:
+        raise
     except Exception as error:
         for shipment in touched:
             if shipment.target in before:
+                held.check()
                 activate(before[shipment.target])
         ledger.add("failed", **facts | {"reason": f"{intent.ends_as} given up: {error}"[:500], "shipments": []})
         ledger.show()
         raise
+    held.check()
     if intent.ends_as == "rolled back" and intent.previous:
         stamp = {"rolled_back": f"{intent.at:%Y-%m-%d %H:%M:%S}"}
         registry.tag_version(registry.find(str(intent.previous)), stamp)
@@ -193,45 +222,49 @@ def move(intent: Record) -> Record:
     return record
 
 
-def finish_move() -> None:
-    """Finish what an earlier run began to move and did not live to finish."""
+def finish_move(held: Lease) -> Record | None:
+    """Finish what an earlier run began to move and did not live to finish; return it, or None if there was nothing."""
     intent = ledger.unfinished(ledger.read())
-    if intent:
-        get_run_logger().warning("finishing the move to v%s that %s began at %s", intent.to, intent.by, intent.at)
-        move(intent)
+    if intent is None:
+        return None
+    log().warning("finishing the move to v%s that %s began at %s", intent.to, intent.by, intent.at)
+    return move(intent, held)
 
 
-def ship(champion: Version, ship_to: Sequence[Target]) -> list[Shipment]:
+def ship(champion: Version, ship_to: Sequence[Target], held: Lease) -> list[Shipment]:
     """Bring the champion to targets where it is not yet; return all of them."""
     known = ledger.shipments(ledger.read(), champion.number)
     missing = [target for target in complete(ship_to) if target not in known]
     if missing:
         new = [shipment for shipment in prepare_all(champion, missing) if shipment.target in missing]
         for shipment in new:
+            held.check()
             activate(shipment)
-        ledger.add("shipped", to=champion.number, sha256=champion.tags["sha256"], shipments=new)
+        ledger.add("shipped", to=champion.number, sha256=champion.tags["sha256"], shipments=new, fence=held.number)
         ledger.show()
         known |= {shipment.target: shipment for shipment in new}
     return [known[target] for target in complete(ship_to)]
 
 
-def roll_back(reason: str) -> Record:
+def roll_back(reason: str, held: Lease, leave: int | None = None) -> Record:
     """Make the champion before the present one champion again, wherever the present one was shipped.
 
-    Raises LookupError where there is none, or where it was never shipped to a target of the present one.
+    Where `leave` names another version than the present champion, that one was left already: its record is returned.
+    Raises LookupError where there is no earlier one, or where it was never shipped to a target of the present one.
     """
     records = ledger.read()
     path = ledger.champions(records)
+    left = [r for r in records if r.event == "rolled back" and r.previous == leave]
+    if leave is not None and path[-1:] != [leave]:
+        if left:
+            return left[-1]
+        raise LookupError(f"v{leave} is not champion, v{path[-1] if path else 'none'} is: there is nothing to leave")
     if len(path) < 2:
         raise LookupError("there is no earlier champion to go back to: only one version was ever promoted")
     current, previous = path[-1], path[-2]
     there, back = ledger.shipments(records, current), ledger.shipments(records, previous)
-    missing = [target for target in there if target not in back and target in ("s3", "ecs", "compose")]
+    missing = [target for target in there if target not in back and target in SWITCHED]
     if missing:
         raise LookupError(f"v{previous} was never shipped to {', '.join(missing)}: it cannot come back there")
-    intent = ledger.add(
-        "moving", to=previous, previous=current, reason=reason, ends_as="rolled back",
-        sha256=registry.find(str(previous)).tags["sha256"],
-        shipments=[shipment for target, shipment in back.items() if target in there],
-    )  # fmt: skip
-    return move(intent)
+    shipments = [shipment for target, shipment in back.items() if target in there]
+    return begin_move(registry.find(str(previous)), current, "rolled back", reason, shipments, held)

@@ -23,6 +23,7 @@ from tasks.store import S3Store, open_store
 
 NEEDS: dict[Target, Target] = {"registry": "image", "ecs": "registry", "compose": "image"}
 ORDER: tuple[Target, ...] = ("bento", "s3", "image", "registry", "ecs", "compose")
+SWITCHED: tuple[Target, ...] = ("s3", "ecs", "compose")  # where one version is in use; elsewhere all lie side by side
 CHAMPION_KEY = "bentos/champion.json"  # says which bento in the store is in use
 
 
@@ -66,6 +67,25 @@ def activate(shipment: Shipment) -> None:
     }
     switch[shipment.target](shipment)
     get_run_logger().info("%s: %s (%s)", shipment.target, shipment.where, shipment.digest[:19])
+
+
+def in_use(target: Target) -> str:
+    """Return the digest of what a target that is switched serves now, or its address where it knows no digest.
+
+    "" where it serves nothing. Raises what the target raises where it cannot be asked.
+    """
+    match target:
+        case "s3":
+            try:
+                return str(json.loads(_bucket().read(CHAMPION_KEY))["sha256"])
+            except (FileNotFoundError, ValueError, KeyError):
+                return ""
+        case "ecs":
+            return ecs.serving()
+        case "compose":
+            found = compose.serving()
+            return str(found.image.id) if found else ""
+    raise ValueError(f"nothing is in use at {target}: versions lie there side by side")
 
 
 def _export(version: Version) -> Shipment:

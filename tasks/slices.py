@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
+from models.movie import FIRST_DATE
+
 SLICE = 3_000  # movies; what a killed run has to read again at most: 75 seconds at 40 requests a second
 ONE_DAY = timedelta(days=1)
 CHANGES_DAYS = 14  # TMDB's widest range of changes
+HISTORY_YEARS = 20  # of release dates: what people and companies did before is learned from
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ class Changes:
     def name(self) -> str:
         """Identify the changes among the partitions of a day."""
         return f"changes_{self.start}_{self.end}"
+
+
+def first_release(logical_date: date, years: int = HISTORY_YEARS, known: date | None = None) -> date:
+    """Return the first release date to read: so many whole years back, or as far back as something is `known`."""
+    start = date(max(logical_date.year - years, FIRST_DATE.year), 1, 1)
+    return min(start, known or start)
 
 
 def release_slices(start: date, end: date, min_votes: int, logical_date: date) -> list[Slice]:
@@ -119,6 +128,11 @@ def change_slices(since: date, logical_date: date) -> list[Changes]:
         slices.append(Changes(day, last))
         day = last + ONE_DAY
     return slices
+
+
+def days_of(piece: Changes) -> list[Changes]:
+    """Return the changes of each day alone, for a range that holds more than one query can."""
+    return [Changes(day, day) for day in (piece.start + n * ONE_DAY for n in range((piece.end - piece.start).days + 1))]
 
 
 def cache_days(start: date, end: date, logical_date: date) -> int:

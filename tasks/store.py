@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 BLOCK = "s3-bucket/"
+PARTIAL = ".partial-"  # begins the names of files that are being written
 
 
 class Store(Protocol):
@@ -31,8 +34,14 @@ class Store(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Put the bytes at `key`, whole or not at all."""
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Put the bytes at `key` unless something is there; return whether it was put. Of several, one succeeds."""
+
     def keys(self, prefix: str) -> list[str]:
         """Return all keys that start with `prefix`, sorted."""
+
+    def stamps(self, prefix: str) -> dict[str, str]:
+        """Return all keys that start with `prefix`, sorted, each with a mark that is another after each write."""
 
     def delete(self, key: str) -> None:
         """Remove `key`; no error where there is none."""
@@ -49,23 +58,45 @@ class FolderStore:
         return (self.folder / key).read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
+        with self._written(key, data) as partial:
+            os.replace(partial, self.folder / key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        with self._written(key, data) as partial:
+            try:
+                os.link(partial, self.folder / key)  # fails where the name is taken, and is never half there
+            except FileExistsError:
+                return False
+        return True
+
+    def keys(self, prefix: str) -> list[str]:
+        return list(self.stamps(prefix))
+
+    def stamps(self, prefix: str) -> dict[str, str]:
+        top = self.folder / (prefix if prefix.endswith("/") else Path(prefix).parent)
+        found = {}
+        for folder, _, names in os.walk(top):
+            for path in (Path(folder, name) for name in names if not name.startswith(PARTIAL)):
+                key = path.relative_to(self.folder).as_posix()
+                with suppress(FileNotFoundError):  # somebody removed it meanwhile
+                    if key.startswith(prefix):
+                        found[key] = f"{path.stat().st_mtime_ns}-{path.stat().st_size}"
+        return dict(sorted(found.items()))
+
+    @contextmanager
+    def _written(self, key: str, data: bytes) -> Iterator[str]:
+        """Yield a file beside `key` that holds the bytes and is gone afterwards."""
         path = self.folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
+            yield partial
+        finally:
             Path(partial).unlink(missing_ok=True)
-            raise
-
-    def keys(self, prefix: str) -> list[str]:
-        top = self.folder / Path(prefix).parent if not prefix.endswith("/") else self.folder / prefix
-        found = (p.relative_to(self.folder).as_posix() for p in top.rglob("*") if p.is_file())
-        return sorted(key for key in found if key.startswith(prefix) and "/.partial-" not in f"/{key}")
 
     def delete(self, key: str) -> None:
         (self.folder / key).unlink(missing_ok=True)
@@ -103,9 +134,25 @@ class S3Store:
     def write(self, key: str, data: bytes) -> None:
         self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data)
 
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+                return False
+            raise
+        return True
+
     def keys(self, prefix: str) -> list[str]:
+        return list(self.stamps(prefix))
+
+    def stamps(self, prefix: str) -> dict[str, str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix + prefix)
-        return sorted(item["Key"][len(self.prefix) :] for page in pages for item in page.get("Contents", []))
+        items = (item for page in pages for item in page.get("Contents", []))
+        # An entity tag names content; the time tells a rewrite of the same.
+        return dict(
+            sorted((i["Key"][len(self.prefix) :], f"{i['ETag']} {i['LastModified'].isoformat()}") for i in items)
+        )
 
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self.bucket, Key=self.prefix + key)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from models.contract import Violation, check_batch, check_size
+from models.contract import check_size
 from models.early import early
 from models.estimator import RatingModel
 from models.evaluation import (
@@ -25,15 +25,17 @@ from models.evaluation import (
     metrics,
     skill,
     split_by_release,
+    walk_forward,
 )
-from models.facts import iterate, known_sentiments
+from models.facts import iterate, known_sentiments, text_digest
 from models.features import MIN_VOTES
 from models.movie import INPUTS
 from settings import PROJECT, get_settings
-from tasks.catalogue import fingerprint, list_partitions, newest, read_batches, read_catalogue
-from tasks.collecting import worth_another_try
+from tasks.catalogue import Batch, fingerprint, list_partitions, open_catalogue
+from tasks.retrying import worth_another_try
+from tasks.run_log import log
 from tasks.store import Store, open_store
-from tasks.tuning import Tuned
+from tasks.tuning import TUNING_YEARS, Tuned
 
 LEVELS = (0.8, 0.9)
 TRAILING = "trailing five-year mean"
@@ -46,41 +48,59 @@ class ContractBroken(Exception):
 
 @task(name="load movies", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
 def load_movies(source: str, as_of: date) -> pd.DataFrame:
-    """Return the rated movies of a source that were released before `as_of`.
+    """Return what `read_movies` does, and accept it: what is learned from next may not be much less.
 
-    A batch (what was read on one logical date) that breaks the contract is left out, with the rule; older records of
-    its movies stay. Raises ContractBroken where nothing good is left, or much less than was learned from last.
+    Raises ContractBroken where nothing good is left, or much less than was learned from last.
     """
-    store, log = open_store(get_settings().store_uri), get_run_logger()
-    batches = read_batches(store, source)
-    broken = {day: violations for day, batch in batches.items() if (violations := check_batch(batch, source))}
-    for day, violations in broken.items():
-        log.warning("the batch of %s is left out: %s (%s)", day, violations[0].rule, violations[0].found)
-    show_contract(source, batches, broken)
-    if len(broken) == len(batches):
-        raise ContractBroken(f"every batch of {source} breaks the contract, the last one: {broken[max(broken)]}")
-    movies = newest({day: batch for day, batch in batches.items() if day not in broken})
+    store = open_store(get_settings().store_uri)
+    catalogue = open_catalogue(store, source, as_of)
+    show_contract(source, catalogue.batches)
+    broken = [batch for batch in catalogue.batches if batch.violations]
+    for batch in broken:
+        found = batch.violations[0]
+        log().warning("the batch of %s is left out: %s (%s)", batch.read_on, found.rule, found.found)
+    movies = catalogue.accepted()
+    if movies.empty:
+        raise ContractBroken(f"every batch of {source} breaks the contract, the last one: {broken[-1].violations}")
     shrunk = check_size(len(movies), _last_rows(store, source))
     if shrunk:
         raise ContractBroken(
             f"{source}: {shrunk[0].rule}: {shrunk[0].found}. Collect what is missing; if the catalogue was meant to "
             f"shrink, delete {accepted_key(source)} from the store"
         )
-    with contextlib.suppress(FileNotFoundError):
-        known_sentiments.update({k: tuple(v) for k, v in json.loads(store.read(sentiments_key(source))).items()})
     store.write(accepted_key(source), json.dumps({"rows": len(movies)}).encode())
+    _recall_sentiments(store, source)
+    return _learnable(store, movies, source, as_of)
+
+
+def read_movies(source: str, as_of: date) -> pd.DataFrame:
+    """Return the rated movies of a source that were released before `as_of`, with what was known of them that day.
+
+    A batch (what was read on one logical date) that breaks the contract is left out; older records of its movies stay.
+    """
+    store = open_store(get_settings().store_uri)
+    return _learnable(store, open_catalogue(store, source, as_of).accepted(), source, as_of)
+
+
+def _learnable(store: Store, movies: pd.DataFrame, source: str, as_of: date) -> pd.DataFrame:
     if source == "imdb":
-        movies = with_tmdb_facts(store, movies)
+        movies = with_tmdb_facts(store, movies, as_of)
     known = movies[movies["release_date"].notna() & (movies["release_date"] < pd.Timestamp(as_of))]
     rated = known["vote_average"].notna() & (known["vote_count"] >= MIN_VOTES)
     return known[rated].reset_index(drop=True)
 
 
-def with_tmdb_facts(store: Store, movies: pd.DataFrame) -> pd.DataFrame:
+def with_tmdb_facts(store: Store, movies: pd.DataFrame, as_of: date | None = None) -> pd.DataFrame:
     """Return IMDb's movies with TMDB's facts where both have a movie, by imdb_id; ratings and votes stay IMDb's."""
     if not list_partitions(store, "tmdb"):
         return movies
-    tmdb = read_catalogue(store, "tmdb").dropna(subset="imdb_id").drop_duplicates("imdb_id").set_index("imdb_id")
+    tmdb = (
+        open_catalogue(store, "tmdb", as_of)
+        .newest()
+        .dropna(subset="imdb_id")
+        .drop_duplicates("imdb_id")
+        .set_index("imdb_id")
+    )
     joined = movies.copy()
     both = joined["imdb_id"].isin(tmdb.index)
     facts = tmdb.loc[joined.loc[both, "imdb_id"], list(INPUTS)]
@@ -92,19 +112,19 @@ def with_tmdb_facts(store: Store, movies: pd.DataFrame) -> pd.DataFrame:
     return joined.sort_values(["release_date", "id"]).reset_index(drop=True)
 
 
-def show_contract(source: str, batches: dict[date, pd.DataFrame], broken: dict[date, list[Violation]]) -> None:
+def show_contract(source: str, batches: list[Batch]) -> None:
     """Put the batches and the rules that they break into the Prefect UI."""
     create_table_artifact(
         key=f"contract-{source}",
         description="What was read on each day, and whether it may be learned from",
         table=[
             {
-                "read on": str(day),
-                "movies": len(batch),
-                "accepted": day not in broken,
-                "broken rules": "; ".join(f"{v.rule}: {v.found}" for v in broken.get(day, [])),
+                "read on": str(batch.read_on),
+                "movies": batch.movies,
+                "accepted": not batch.violations,
+                "broken rules": "; ".join(f"{v.rule}: {v.found}" for v in batch.violations),
             }
-            for day, batch in batches.items()
+            for batch in batches
         ],
     )
 
@@ -114,14 +134,28 @@ def accepted_key(source: str) -> str:
     return f"{source}/accepted.json"
 
 
-def sentiments_key(source: str) -> str:
-    """Where the sentiments of the texts that were read stand in the store, by digests of the texts."""
-    return f"{source}/sentiments.json"
+def keep_sentiments(movies: pd.DataFrame, source: str) -> None:
+    """Keep the sentiments of these movies' texts for the next run: TextBlob is the slowest part of the features.
+
+    They stand by digests of the texts, below the day on which the newest of them was read: they age as the texts do.
+    """
+    store, folder = open_store(get_settings().store_uri), f"{source}/sentiments/"
+    day = movies["logical_date"].max().date()
+    digests = {text_digest(text) for text in movies["overview"] if isinstance(text, str)}
+    kept = {digest: known_sentiments[digest] for digest in digests if digest in known_sentiments}
+    store.write(f"{folder}{day}.json", json.dumps(kept).encode())
+    for key in store.keys(folder):
+        if key != f"{folder}{day}.json":
+            store.delete(key)
 
 
-def keep_sentiments(source: str) -> None:
-    """Keep what was read of the texts for the next run: TextBlob is the slowest part of the features."""
-    open_store(get_settings().store_uri).write(sentiments_key(source), json.dumps(known_sentiments).encode())
+def _recall_sentiments(store: Store, source: str) -> None:
+    """Read what was kept; what cannot be read is a cache that is lost."""
+    for key in store.keys(f"{source}/sentiments/"):
+        with contextlib.suppress(FileNotFoundError, ValueError, AttributeError, TypeError):
+            known_sentiments.update(
+                {digest: (float(p), float(s)) for digest, (p, s) in json.loads(store.read(key)).items()}
+            )
 
 
 def _last_rows(store: Store, source: str) -> int | None:
@@ -129,11 +163,28 @@ def _last_rows(store: Store, source: str) -> int | None:
         return int(json.loads(store.read(accepted_key(source)))["rows"])
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError, KeyError) as error:
+        log().warning("%s/%s cannot be read and is passed over: %s", store.uri, accepted_key(source), error)
+        return None
 
 
 def split(movies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split what is known into movies to learn from and the hold-out, the newest twelve months of them."""
-    return split_by_release(movies, movies["release_date"].max() + pd.Timedelta(days=1))
+    """Split what is known into movies to learn from and the hold-out, the newest twelve months of them.
+
+    Raises ValueError, with what to collect, where the years before the hold-out do not suffice to tune on.
+    """
+    try:
+        if movies.empty:
+            raise ValueError("no rated movie is known")
+        train, holdout = split_by_release(movies, movies["release_date"].max() + pd.Timedelta(days=1))
+        if not list(walk_forward(train, TUNING_YEARS, train["release_date"].max() + pd.Timedelta(days=1))):
+            raise ValueError(f"no movie of the last {TUNING_YEARS} years before the hold-out can be judged")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. Collect the history first: the deployment collect-movies/daily or collect-movies/backfill, or "
+            "python -m flows.collect"
+        ) from error
+    return train, holdout
 
 
 def study_name(movies: pd.DataFrame, seed: int) -> str:

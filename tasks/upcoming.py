@@ -97,4 +97,6 @@ def show(rows: list[dict[str, Any]], source: str) -> None:
         for row in sorted(rows, key=lambda row: -row["rating"])
     ]
     synthetic = ", which are synthetic" if source == "sample" else ""
-    create_table_artifact(key="upcoming", table=table, description=f"Movies of the next twelve months{synthetic}")
+    create_table_artifact(
+        key=f"upcoming-{source}", table=table, description=f"Movies of the next twelve months{synthetic}"
+    )

@@ -6,16 +6,20 @@ that is mirrored twice leaves the same rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
-from prefect import get_run_logger, task
+from prefect import task
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.tables import JSON
 from settings import get_settings
-from tasks.catalogue import Partition, read_partition
-from tasks.store import open_store
+from tasks.catalogue import open_catalogue
+from tasks.retrying import worth_another_try
+from tasks.run_log import log
+from tasks.store import Store, open_store
 
 ROWS_AT_ONCE = 500
 METADATA = sa.MetaData()
@@ -51,19 +55,37 @@ MOVIES = sa.Table(
 )
 
 
-@task(name="mirror into the warehouse", retries=2, retry_delay_seconds=10)
-def mirror(partitions: list[Partition]) -> int:
-    """Upsert the movies of these partitions; return how many records were offered."""
-    settings = get_settings()
-    store, rows = open_store(settings.store_uri), 0
+@task(name="mirror into the warehouse", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
+def mirror(source: str) -> int:
+    """Bring the table to what the store has of a source, whatever earlier runs left undone; return the rows changed."""
     engine = connect()
     try:
-        for partition in partitions:
-            rows += upsert(engine, partition.source, read_partition(store, partition).to_pylist())
+        changed = bring_up_to_date(engine, open_store(get_settings().store_uri), source)
     finally:
         engine.dispose()
-    get_run_logger().info("%d records mirrored into %s", rows, engine.url.render_as_string(hide_password=True))
-    return rows
+    log().info("%d rows changed in %s", changed, engine.url.render_as_string(hide_password=True))
+    return changed
+
+
+def bring_up_to_date(engine: sa.Engine, store: Store, source: str) -> int:
+    """Upsert the records that are missing or older in the table, and remove movies that the store has no more."""
+    try:
+        records = open_catalogue(store, source).newest_records()
+    except FileNotFoundError:
+        return remove(engine, source)
+    with engine.connect() as connection:
+        there = {
+            row.id: row.fetched_at if row.fetched_at.tzinfo else row.fetched_at.replace(tzinfo=UTC)
+            for row in connection.execute(sa.select(MOVIES.c.id, MOVIES.c.fetched_at).where(MOVIES.c.source == source))
+        }
+    ids, read = records["id"].to_pylist(), records["fetched_at"].to_pylist()
+    behind = [n for n, (i, at) in enumerate(zip(ids, read, strict=True)) if i not in there or there[i] < at]
+    surplus = sorted(there.keys() - set(ids))
+    for first in range(0, len(behind), ROWS_AT_ONCE):
+        upsert(engine, source, records.take(behind[first : first + ROWS_AT_ONCE]).to_pylist())
+    for first in range(0, len(surplus), ROWS_AT_ONCE):
+        remove(engine, source, surplus[first : first + ROWS_AT_ONCE])
+    return len(behind) + len(surplus)
 
 
 def connect() -> sa.Engine:
@@ -89,7 +111,10 @@ def upsert(engine: sa.Engine, source: str, records: list[dict[str, Any]]) -> int
     return len(records)
 
 
-def remove(engine: sa.Engine, source: str) -> int:
-    """Remove all movies of a source; return how many."""
+def remove(engine: sa.Engine, source: str, ids: Sequence[int] | None = None) -> int:
+    """Remove movies of a source, all of them by default; return how many."""
+    which = MOVIES.c.source == source
+    if ids is not None:
+        which &= MOVIES.c.id.in_(ids)
     with engine.begin() as connection:
-        return int(connection.execute(sa.delete(MOVIES).where(MOVIES.c.source == source)).rowcount)
+        return int(connection.execute(sa.delete(MOVIES).where(which)).rowcount)

@@ -101,13 +101,11 @@ def test_everything_of_prefect_yaml_is_deployed(prefect: dict[str, str]) -> None
     assert collect["schedules"][0]["schedule"] == {"cron": "0 5 * * *", "timezone": "UTC", "day_or": True}
     assert collect["tags"] == ["premiere", "collect"]
     assert collect["description"]
-    assert set(collect["parameter_openapi_schema"]["properties"]) == {
-        "start",
-        "end",
-        "min_votes",
-        "source",
-        "max_refused",
-    }
+    parameters = {"start", "end", "min_votes", "source", "max_refused", "years"}
+    assert set(collect["parameter_openapi_schema"]["properties"]) == parameters
+    active = {d["name"] + " " + d["entrypoint"] for d in deployed.values() for s in d["schedules"] if s["active"]}
+    assert active == {"daily flows/pipeline.py:run_pipeline"}  # two clocks for one day's work would run it twice
+    assert not any(re.search(r"\d{4}-\d\d-\d\d", json.dumps(d["parameters"])) for d in deployed.values())
     assert not any("default" in json.dumps(p) and "202" in json.dumps(p) for p in [collect["parameter_openapi_schema"]])
     assert {"daily flows/train.py:train_model", "manual flows/promote.py:promote_model"} <= set(deployed)
     assert {"manual flows/rollback.py:rollback_model", "manual flows/ship.py:ship_model"} <= set(deployed)

@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from tasks.catalogue import Partition
 from tasks.gaps import find_gaps
+from tasks.partitions import Partition
 
 
 def partition(day: str, start: str, end: str, **facts: Any) -> Partition:

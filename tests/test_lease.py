@@ -5,13 +5,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from settings import PROJECT
 from tasks import lease as leases
-from tasks.lease import Taken, lease
+from tasks.lease import Lost, Taken, lease
 from tasks.store import FolderStore
 
 HOLD = """
@@ -38,7 +41,7 @@ def test_the_second_is_told_who_holds_it_and_it_is_free_again_after(store: Folde
             pass
     with lease(store, "promotion", "run two"):
         pass
-    assert store.keys("leases/") == []
+    assert len(store.keys("locks/promotion/")) == 1  # the last number stays, so that numbers only grow
 
 
 def test_a_killed_holder_on_this_host_is_no_obstacle(store: FolderStore) -> None:
@@ -55,23 +58,69 @@ def test_a_killed_holder_on_this_host_is_no_obstacle(store: FolderStore) -> None
         pass
 
 
-def test_a_claim_of_another_host_counts_until_it_is_no_longer_renewed(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claim = {"by": "run far away", "host": "elsewhere", "place": "elsewhere", "pid": 1, "until": "2999-01-01T00:00:00"}
-    store.write("leases/promotion/20200101T000000.000000Z-x.json", json.dumps(claim).encode())
+def claim(store: FolderStore, number: int, until: str, **changes: Any) -> None:
+    facts = {"by": "run far away", "host": "elsewhere", "place": "elsewhere", "pid": 1, "token": "x", "until": until}
+    store.write(f"locks/promotion/{number:012}.json", json.dumps(facts | changes).encode())
+
+
+def test_a_claim_of_another_host_counts_until_it_is_no_longer_renewed(store: FolderStore) -> None:
+    claim(store, 7, until="2999-01-01T00:00:00+00:00")
     with pytest.raises(Taken, match="run far away on elsewhere"), lease(store, "promotion", "this run"):
         pytest.fail("held twice")
-    claim["until"] = "2020-01-01T00:01:00"
-    store.write("leases/promotion/20200101T000000.000000Z-x.json", json.dumps(claim).encode())
-    with lease(store, "promotion", "this run"):
-        pass
-    # A claim that looks later than ours, by a clock that runs ahead, is waited for and then respected.
-    monkeypatch.setattr(leases, "PATIENCE", 0.3)
-    claim["until"] = "2999-01-01T00:00:00"
-    store.write("leases/promotion/29990101T000000.000000Z-x.json", json.dumps(claim).encode())
-    with pytest.raises(Taken, match="run far away"), lease(store, "promotion", "this run"):
-        pytest.fail("held twice")
+    claim(store, 7, until="2020-01-01T00:01:00+00:00")
+    with lease(store, "promotion", "this run") as held:
+        assert held.number == 8
+
+
+def test_what_is_no_claim_is_passed_over(store: FolderStore) -> None:
+    for name in ("._000000000001.json", "x.json", "000000000001 (1).json"):
+        store.write(f"locks/promotion/{name}", b"")
+    store.write("locks/promotion/000000000003.json", b"")  # torn: it holds nothing, and its number is used up
+    with lease(store, "promotion", "this run") as held:
+        assert held.number == 4
+        held.check()
+
+
+def test_who_was_overtaken_is_told_before_the_next_step(store: FolderStore) -> None:
+    with lease(store, "promotion", "the sleeper") as held:
+        held.check()
+        claim(store, held.number + 1, until="2999-01-01T00:00:00+00:00")
+        with pytest.raises(Lost, match="the sleeper no longer holds the lease promotion"):
+            held.check()
+
+
+def test_a_renewal_that_fails_is_tried_again_and_where_it_never_succeeds_the_lease_is_lost(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEWED", 0.05)
+    monkeypatch.setattr(leases, "LASTS", 0.5)
+    failures = 3
+    write = store.write
+
+    def unsteady(key: str, data: bytes) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures > 0:
+            raise ConnectionError("the store does not answer")
+        write(key, data)
+
+    with lease(store, "promotion", "this run") as held:
+        monkeypatch.setattr(store, "write", unsteady)
+        first = held.until
+        until(lambda: held.until > first)
+        held.check()
+        failures = 1_000_000
+        until(lambda: datetime.now(UTC) > held.until)
+        with pytest.raises(Lost, match="last renewed"):
+            held.check()
+        failures = 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_of_many_at_once_never_two_hold_it(store: FolderStore) -> None:
@@ -102,7 +151,7 @@ def test_of_many_at_once_never_two_hold_it(store: FolderStore) -> None:
 def test_a_holder_keeps_saying_so(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEWED", 0.05)
     with lease(store, "promotion", "run"):
-        (key,) = store.keys("leases/promotion/")
+        (key,) = store.keys("locks/promotion/")
         first = store.read(key)
         deadline = time.monotonic() + 10
         while store.read(key) == first:

@@ -22,11 +22,12 @@ from flows.ship import ship_model
 from models.movie import Movie
 from models.promotion import Verdict
 from settings import PROJECT, get_settings
-from tasks import ledger, probing, promoting, registry
+from tasks import ledger, probing, promoting, reconciling, registry
 from tasks.bento import environment
-from tasks.lease import lease
+from tasks.lease import Lost, Taken, lease
 from tasks.probing import GOLDEN_MOVIES, probe
 from tasks.rating import Rated, rate
+from tasks.reconciling import Disagreement
 from tasks.registry import CHAMPION
 from tasks.store import open_store
 
@@ -212,7 +213,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_says_why(copied_world:
         news = promote_model(another_version().number)
         assert news["promoted"] is False
         assert "promote-model/other-run on" in news["reason"]
-        with pytest.raises(RuntimeError, match="other-run"):
+        with pytest.raises(Taken, match="other-run"):
             rollback_model()
 
 
@@ -220,8 +221,11 @@ def test_a_champion_that_changed_since_the_comparison_is_not_overwritten(copied_
     second, third = another_version(), another_version()
     champion = registry.find(CHAMPION)
     registry.set_alias(CHAMPION, second)
-    with pytest.raises(RuntimeError, match=f"{second.label} became champion after {third.label} was compared"):
-        promoting.promote(third, champion, Verdict(True, "a test"), ["bento"])
+    with (
+        lease(open_store(get_settings().store_uri), "a test", "a test") as held,
+        pytest.raises(RuntimeError, match=f"{second.label} became champion after {third.label} was compared"),
+    ):
+        promoting.promote(third, champion, Verdict("better", "a test"), ["bento"], held)
     assert registry.find(CHAMPION).number == second.number
 
 
@@ -230,6 +234,7 @@ import os, sys
 from models.promotion import Verdict
 from tasks import ledger, promoting, registry
 import flows.promote
+import flows.rollback
 
 step, version, calls = int(sys.argv[1]), int(sys.argv[2]), 0
 
@@ -246,10 +251,136 @@ def counted(function):
 for module, name in ((ledger, "add"), (ledger, "show"), (registry, "set_alias"), (registry, "tag_version"),
                      (promoting, "prepare"), (promoting, "activate")):
     setattr(module, name, counted(getattr(module, name)))
-promoting._compare = lambda *_: (Verdict(True, "a test"), None)
+promoting._compare = lambda *_: (Verdict("better", "a test"), None)
 flows.promote.try_bento = lambda *_: None
-flows.promote.promote_model(version)
+if version:
+    flows.promote.promote_model(version)
+else:
+    flows.rollback.rollback_model("killed")
 """
+
+
+def killed_at(step: int, version: int, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a promotion, or a rollback where the version is 0, in a process that is killed before a step."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(step), str(version)],
+        cwd=PROJECT, env=os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode in (0, 9), done.stderr[-3000:]
+    return done
+
+
+@pytest.mark.timeout(900)
+def test_a_rollback_that_was_killed_and_is_repeated_goes_one_step(
+    copied_world: World, lenient: None, tmp_path: Path
+) -> None:
+    first, second, third = registry.find(CHAMPION), another_version(), another_version()
+    promote_model(second.number)
+    promote_model(third.number)
+    for step in (2, 4):  # after its intent is on record, and after the alias has moved
+        killed_at(step, 0, tmp_path)
+        assert ledger.unfinished(ledger.read())
+        assert rollback_model("again")["version"] == second.number
+        assert registry.find(CHAMPION).number == second.number
+        assert "rolled_back" not in registry.find(str(second.number)).tags
+        registry.client().delete_model_version_tag(get_settings().model_name, str(third.number), "rolled_back")
+        promote_model(third.number)
+    assert rollback_model(leave=third.number)["version"] == second.number
+    assert rollback_model(leave=third.number)["version"] == second.number  # it is left already
+    assert registry.find(CHAMPION).number == second.number
+    with pytest.raises(LookupError, match=f"v{first.number} is not champion"):
+        rollback_model(leave=first.number)
+
+
+def test_an_alias_that_was_moved_by_hand_is_noticed_and_nothing_is_stamped(copied_world: World, lenient: None) -> None:
+    first, second, third = registry.find(CHAMPION), another_version(), another_version()
+    promote_model(second.number)
+    registry.set_alias(CHAMPION, third)
+    before = ledger.read()
+    said = f"points to {third.label}, the ledger says {second.label}.*--adopt.*--restore"
+    for move in (rollback_model, promote_model, lambda: ship_model(["bento"])):
+        with pytest.raises(Disagreement, match=said):
+            move()
+    assert ledger.read() == before
+    assert "rolled_back" not in registry.find(str(second.number)).tags
+    assert promote_model(restore=True)["version"] == second.number
+    assert registry.find(CHAMPION).number == second.number
+    assert ledger.champions(ledger.read()) == [first.number, second.number]
+    registry.set_alias(CHAMPION, third)
+    adopted = promote_model(adopt=True)
+    assert (adopted["version"], adopted["promoted"]) == (third.number, False)
+    assert ledger.champions(ledger.read()) == [first.number, second.number, third.number]
+    assert adopted["shipped"] == [f"premiere:{third.label}"]
+    assert rollback_model("now it is known")["version"] == second.number
+
+
+def test_a_registry_that_lost_the_alias_or_is_another_is_noticed(copied_world: World, lenient: None) -> None:
+    champion, second = registry.find(CHAMPION), another_version()
+    registry.client().delete_registered_model_alias(get_settings().model_name, CHAMPION)
+    with pytest.raises(Disagreement, match="points to nobody, the ledger says v1"):
+        promote_model(second.number)
+    assert promote_model(restore=True)["version"] == champion.number
+    registry.tag_version(champion, {"sha256": "0" * 64})
+    with pytest.raises(Disagreement, match="another model"):
+        promote_model(second.number)
+    with pytest.raises(LookupError, match="is not the model that the ledger calls so"):
+        promote_model(restore=True)
+    registry.client().delete_registered_model_alias(get_settings().model_name, CHAMPION)
+    promote_model(adopt=True)
+    assert ledger.champions(ledger.read()) == []
+    assert promote_model(second.number)["promoted"]
+
+
+def test_a_target_that_was_switched_by_hand_is_noticed(
+    copied_world: World, lenient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promoting, "activate", lambda shipment: None)
+    monkeypatch.setattr(
+        promoting,
+        "prepare",
+        lambda version, target, _: ledger.Shipment(target=target, where=f"{target}-{version.label}", digest="x"),
+    )
+    second = another_version()
+    promote_model(second.number, ship_to=["bento", "s3"])
+    monkeypatch.setattr(reconciling, "in_use", lambda target: "y")
+    with pytest.raises(Disagreement, match=f"s3 serves y, the ledger says s3-{second.label}"):
+        rollback_model()
+    monkeypatch.setattr(reconciling, "in_use", lambda target: "x")
+    assert reconciling.differences() == []
+
+
+def test_who_lost_the_lease_moves_nothing_more(
+    copied_world: World, lenient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion, second = registry.find(CHAMPION), another_version()
+    activate = promoting.activate
+
+    def slow(shipment: ledger.Shipment) -> None:
+        activate(shipment)
+        store, name = open_store(get_settings().store_uri), get_settings().model_name
+        store.write(f"locks/{name}/{10**6:012}.json", b"{}")  # somebody took it meanwhile
+
+    monkeypatch.setattr(promoting, "activate", slow)
+    with pytest.raises(Lost, match="no longer holds"):
+        promote_model(second.number)
+    assert registry.find(CHAMPION).number == champion.number
+    monkeypatch.setattr(promoting, "activate", activate)
+    assert promote_model(second.number)["promoted"]  # it goes on from there
+    assert registry.find(CHAMPION).number == second.number
+
+
+def test_a_stray_or_torn_file_in_the_ledger_stops_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    store, records = open_store(get_settings().store_uri), ledger.read()
+    folder = f"ledger/{get_settings().model_name}/"
+    stray = [f"{folder}._2026-01-01T000000.000000Z-aaaaaaaa.json", f"{folder}2026-01-01T000000.000000Z-aaaaaaaa.json"]
+    try:
+        for key in stray:
+            store.write(key, b"")
+        assert ledger.read() == records
+        assert all(key in caplog.text for key in stray)
+    finally:
+        for key in stray:
+            store.delete(key)
 
 
 @pytest.mark.timeout(900)
@@ -257,13 +388,9 @@ def test_killed_before_any_step_and_run_again_it_completes(copied_world: World, 
     versions, champion, killed = (another_version(), another_version()), registry.find(CHAMPION), []
     for step in range(1, 20):
         version = versions[step % 2]
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(step), str(version.number)],
-            cwd=PROJECT, env=os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}, capture_output=True, text=True,
-        )  # fmt: skip
+        done = killed_at(step, version.number, tmp_path)
         if done.returncode == 0:
             break
-        assert done.returncode == 9, done.stderr[-3000:]
         killed += [line for line in done.stdout.splitlines() if line.startswith("killed before")]
         found = registry.find(CHAMPION).number
         assert found in (champion.number, version.number)
@@ -280,7 +407,6 @@ def test_killed_before_any_step_and_run_again_it_completes(copied_world: World, 
     assert names[0] == "tag_version"
     assert {"add", "set_alias", "show"} <= set(names)
     assert len(killed) >= 7
-    assert open_store(get_settings().store_uri).keys("leases/") == []
 
 
 def test_movies_of_a_frame_are_rated_as_single_ones(world: World, rated: pd.DataFrame) -> None:

@@ -17,7 +17,8 @@ from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
 
 from models.body import record
 from settings import PROJECT, Settings
-from tasks.catalogue import list_partitions, movie_table, read_catalogue, write_partition
+from tasks.catalogue import list_partitions, read_catalogue
+from tasks.partitions import movie_table, write_partition
 from tasks.store import S3Store, open_store
 from tasks.tmdb import now
 
@@ -67,7 +68,7 @@ def test_a_server_killed_in_the_middle_of_an_upload_leaves_no_half_partition(
     good = write_partition(store, movie_table([record(b, now()) for b in bodies[:9]]), slice="good", **facts)
 
     assert isinstance(store, S3Store)
-    monkeypatch.setattr("tasks.catalogue._parquet", lambda table: os.urandom(200 << 20))  # takes a while to send
+    monkeypatch.setattr("tasks.partitions.to_parquet", lambda table: os.urandom(200 << 20))  # takes a while to send
     killer = threading.Timer(0.3, server.kill)
     killer.start()
     with pytest.raises((BotoCoreError, ClientError)):

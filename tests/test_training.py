@@ -13,12 +13,10 @@ from prefect import flow
 
 from models.body import record
 from settings import get_settings
-from tasks.catalogue import movie_table, read_catalogue, write_partition
-from tasks.purging import purge_tmdb
+from tasks.partitions import movie_table, write_partition
 from tasks.store import Store, open_store
 from tasks.tmdb import now
-from tasks.training import ContractBroken, accepted_key, load_movies
-from tasks.warehouse import connect, upsert
+from tasks.training import ContractBroken, accepted_key, load_movies, read_movies, split
 
 
 @pytest.fixture
@@ -67,13 +65,17 @@ def test_a_catalogue_that_shrank_is_refused_and_says_how_to_accept_it(
     assert len(load()) == 300
 
 
-def test_a_purge_removes_all_of_tmdb_and_nothing_else(store: Store, bodies: list[dict[str, Any]]) -> None:
-    write(store, bodies[:5], "2026-01-01")
-    store.write("sample/movies/x", b"")
-    engine = connect()
-    upsert(engine, "tmdb", [record(bodies[0], now())])
-    assert purge_tmdb() == (2, 1)
-    assert store.keys("") == ["sample/movies/x"]
-    with pytest.raises(FileNotFoundError):
-        read_catalogue(store, "tmdb")
-    engine.dispose()
+def test_one_definition_of_what_is_learned_serves_the_gate_and_writes_nothing(
+    store: Store, bodies: list[dict[str, Any]]
+) -> None:
+    write(store, bodies[:500], "2026-01-01")
+    before = store.keys("")
+    read = read_movies("tmdb", date(2026, 7, 1))
+    assert store.keys("") == before
+    pd.testing.assert_frame_equal(read, load())
+
+
+def test_a_history_that_is_too_short_names_what_to_run(rated: pd.DataFrame) -> None:
+    for movies in (rated.tail(100), rated.head(0)):
+        with pytest.raises(ValueError, match=r"collect-movies/backfill.*python -m flows\.collect"):
+            split(movies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ import sqlalchemy as sa
 
 from models.body import record
 from settings import get_settings
+from tasks.catalogue import purge
+from tasks.partitions import movie_table, write_partition
+from tasks.store import FolderStore, Store
 from tasks.tmdb import now
-from tasks.warehouse import MOVIES, connect, remove, upsert
+from tasks.warehouse import MOVIES, bring_up_to_date, connect, remove, upsert
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -67,4 +70,28 @@ def test_all_records_or_none(engine: sa.Engine, bodies: list[dict[str, Any]]) ->
     records = [record(body, now()) for body in bodies[:600]]
     with pytest.raises(sa.exc.IntegrityError):
         upsert(engine, "tmdb", [*records, records[0] | {"id": 1, "title": None}])
+    assert rows(engine) == []
+
+
+def write(store: Store, bodies: list[dict[str, Any]], day: date) -> None:
+    facts: dict[str, Any] = {"source": "tmdb", "logical_date": day, "slice": "all", "requests": 1}
+    facts |= {"start": date(2005, 1, 1), "end": date(2026, 12, 31), "expected": len(bodies)}
+    late = timedelta(seconds=day.toordinal())
+    write_partition(store, movie_table([record(body, now() + late) for body in bodies]), **facts)
+
+
+def test_the_mirror_catches_up_whatever_earlier_runs_left_undone(
+    engine: sa.Engine, bodies: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """A run that was killed, or met a warehouse that was down, mirrored nothing of what it had read."""
+    store = FolderStore(tmp_path / "store")
+    write(store, bodies[:30], date(2026, 1, 1))
+    write(store, [bodies[0] | {"vote_average": 1.5}, *bodies[30:40]], date(2026, 1, 2))
+    upsert(engine, "tmdb", [record(bodies[0], now()), record(bodies[50], now())])  # an old record, and a movie too many
+    assert bring_up_to_date(engine, store, "tmdb") == 41
+    assert [row["id"] for row in rows(engine)] == sorted(body["id"] for body in bodies[:40])
+    assert next(row for row in rows(engine) if row["id"] == bodies[0]["id"])["vote_average"] == 1.5
+    assert bring_up_to_date(engine, store, "tmdb") == 0
+    purge(store, "tmdb")
+    assert bring_up_to_date(engine, store, "tmdb") == 40
     assert rows(engine) == []

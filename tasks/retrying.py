@@ -1,0 +1,15 @@
+"""Which failures may heal by themselves: the one retry condition of all tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.partitions import BrokenPartition
+from tasks.tmdb import TokenRefused
+
+HOPELESS = TokenRefused | BrokenPartition | FileNotFoundError | PermissionError | ValueError | LookupError
+
+
+def worth_another_try(task: Any, task_run: Any, state: Any) -> bool:
+    """Say whether a failed task may heal by itself: a refused token, a bad value or a damaged file does not."""
+    return not isinstance(state.result(raise_on_failure=False), HOPELESS)
