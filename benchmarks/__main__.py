@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import collection, compare, features, imdb, serving, shipping, tuning
+from benchmarks import collection, compare, features, gate, imdb, serving, shipping, tuning
 
 ALL = {
     "features": features.main,
@@ -13,6 +13,7 @@ ALL = {
     "collection": collection.main,
     "imdb": imdb.main,
     "tuning": tuning.main,
+    "gate": gate.main,
     "shipping": shipping.main,
     "serving": serving.main,
 }

@@ -25,7 +25,7 @@ from xgboost import XGBRegressor
 
 from models.body import record
 from models.estimator import RatingModel
-from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, slices
+from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, segments
 from models.facts import cached_sentiment, iterate
 from models.features import MovieFeatures
 from models.folds import learnable
@@ -35,7 +35,7 @@ from tasks.tmdb import now
 
 REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)
-LARGE = 300  # movies of a slice whose coverage is shown
+LARGE = 300  # movies of a segment whose coverage is shown
 TRAILING = "trailing five-year mean"
 KNOWN = {
     "title, genres, language": ("title", "genres", "original_language"),
@@ -109,7 +109,7 @@ def main() -> None:
         )
         low, high = np.quantile(wide, [0.05, 0.95])
         print(f"  from {low:.2f} to {high:.2f} wide for nine movies of ten")
-        large = {n: part for n, part in slices(pd.concat(parts)).items() if part.sum() >= LARGE and n[:4] != "year"}
+        large = {n: part for n, part in segments(pd.concat(parts)).items() if part.sum() >= LARGE and n[:4] != "year"}
         print("  " + ", ".join(f"{name} {inside[part].mean():.1%}" for name, part in large.items()))
     print("\nwhere less is known: RMSE, bias, and what 90% intervals held")
     for name, yearly in less.items():

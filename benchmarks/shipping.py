@@ -85,7 +85,7 @@ def _measure() -> None:
         built = time.perf_counter()
         try_bento(challenger, bento, 1000.0)
         tried = time.perf_counter()
-        promoting.promote(challenger, champion, Verdict(True, "a benchmark"), ["registry"])
+        promoting.promote(challenger, champion, Verdict("better", "a benchmark"), ["registry"])
         done = time.perf_counter()
         print(f"bento built          {built - begun:6.1f} s")
         print(f"bento tried          {tried - built:6.1f} s")

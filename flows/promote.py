@@ -29,7 +29,7 @@ def promote_model(
     ship_to: list[Target] = ["bento"],  # noqa: B006 (a default that the UI shows and nobody edits)
     require_approval: bool = False,
     confidence: float = 0.95,
-    slice_margin: float = 0.05,
+    segment_margin: float = 0.05,
     coverage_margin: float = 0.03,
     interval_margin: float = 0.05,
     refresh_days: int = 30,
@@ -46,7 +46,7 @@ def promote_model(
     ship_to: bento, s3, image, registry, ecs, compose: where its service goes.
     require_approval: whether a person must approve in the Prefect UI before anything moves.
     confidence: that it is better than the champion, over all challengers of a champion together, 0.5 to 1.
-    slice_margin: how much worse than the champion it may be in a segment, rating points of RMSE.
+    segment_margin: how much worse than the champion it may be in a segment, rating points of RMSE.
     coverage_margin: how far below their level its intervals may truly lie, 0 to 0.5.
     interval_margin: by which share its interval score may be worse than the champion's, 0 or more.
     refresh_days: a champion that learned nothing for so many days is replaced by one that is not worse.
@@ -56,7 +56,7 @@ def promote_model(
     restore: bring an alias that was moved by hand back to what the ledger says, and do nothing else.
     """
     log = get_run_logger()
-    gate = Gate(confidence, slice_margin, coverage_margin, interval_margin, refresh_days, refresh_margin)
+    gate = Gate(confidence, segment_margin, coverage_margin, interval_margin, refresh_days, refresh_margin)
     try:
         with alone() as held:
             moved = finish_move(held)

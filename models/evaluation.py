@@ -5,17 +5,19 @@ Movies are split by release date, never at random. Every figure stands beside ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from models.history import Level
 
 MIN_VOTES = 50  # below, a rating says more about the few who voted than about the movie
 HOLDOUT_DAYS = 365
+LINEAR = "linear model"  # the baseline that is one half of the model itself
 
 
 def metrics(actual: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
@@ -74,19 +76,47 @@ def walk_forward(movies: pd.DataFrame, years: int, end: pd.Timestamp) -> Iterato
             yield earlier, judged
 
 
-def baselines(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """Predict `test` without a model: by the mean of all training movies, of the last five years, by genre of those."""
+def baselines(
+    train: pd.DataFrame, test: pd.DataFrame, linear: ArrayLike | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Predict `test` by the mean of all training movies, of the last five years, by genre of those.
+
+    These need no model. `linear`, what the linear half of a model predicts, makes the list complete.
+    """
     ratings = train["vote_average"].to_numpy(dtype=float)
     level = Level(_days(train), ratings)
     now = [level.at(int(train["release_date"].max().toordinal()) + 1)] * len(test)
-    recent = train[train["release_date"] > train["release_date"].max() - pd.Timedelta(days=Level.YEARS * 365)]
-    by_genre = recent.explode("genres").groupby("genres")["vote_average"].mean().to_dict()
+    by_genre = _trailing(train).explode("genres").groupby("genres")["vote_average"].mean().to_dict()
     genre = [np.mean([by_genre.get(g, now[0]) for g in genres] or [now[0]]) for genres in test["genres"]]
-    return {
+    found = {
         "training mean": np.full(len(test), ratings.mean()),
         "trailing five-year mean": np.array(now, dtype=float),
         "genre mean": np.array(genre, dtype=float),
     }
+    return found if linear is None else found | {LINEAR: np.asarray(linear, dtype=float)}
+
+
+def usual_intervals(
+    train: pd.DataFrame, test: pd.DataFrame, levels: Iterable[float]
+) -> dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return for each level (0 to 1) the ends, alike for all of `test`, that held it in the last five training years.
+
+    They need no model: the quantiles of the ratings.
+    """
+    ratings = _trailing(train)["vote_average"].to_numpy(dtype=float)
+    ends = {level: np.quantile(ratings, [(1 - level) / 2, (1 + level) / 2]) for level in levels}
+    return {level: (np.full(len(test), low), np.full(len(test), high)) for level, (low, high) in ends.items()}
+
+
+def interval_score(actual: ArrayLike, low: ArrayLike, high: ArrayLike, level: float) -> NDArray[np.float64]:
+    """Return how wide each of n intervals is, plus 2 / (1 - level) for each point by which it missed: less is better.
+
+    On average it is least for the true quantiles (Winkler 1972), so that neither wide nor narrow ones gain by it.
+    """
+    y, bottom, top = (np.asarray(values, dtype=float) for values in (actual, low, high))
+    missed = np.maximum(bottom - y, 0) + np.maximum(y - top, 0)
+    score: NDArray[np.float64] = top - bottom + 2 / (1 - level) * missed
+    return score
 
 
 def paired_bootstrap(
@@ -98,6 +128,42 @@ def paired_bootstrap(
     rows = np.random.default_rng(seed).integers(0, len(y), size=(rounds, len(y)))
     difference: NDArray[np.float64] = np.sqrt(new[rows].mean(axis=1)) - np.sqrt(old[rows].mean(axis=1))
     return difference
+
+
+def sign_flip(differences: ArrayLike) -> NDArray[np.float64]:
+    """Return for each row of n differences the chance, 0 to 1, of a sum as large if any sign could as well be turned.
+
+    The differences are those in squared error, of the same movies. Where two models are alike, so that their errors
+    on a movie could be exchanged, the chance is that of the sign-flip test, which needs no normal errors, no second
+    moment and no large n. It comes from a saddlepoint (Lugannani and Rice), and never exceeds Chernoff's bound. A sum
+    of 0 or less has the chance 1.
+    """
+    all_rows = np.atleast_2d(np.asarray(differences, dtype=float))
+    chance = np.ones(len(all_rows))
+    above = all_rows.sum(axis=1) > 0
+    rows = all_rows[above] / np.sqrt((all_rows[above] ** 2).sum(axis=1, keepdims=True))
+    total = rows.sum(axis=1)
+    tilt, step = total.copy(), total
+    while step.size and step.max() > 1e-9 and tilt.max() < 1e4:  # infinite where every difference is above 0
+        lean = np.tanh(tilt[:, None] * rows)
+        spread = (rows**2 * (1 - lean**2)).sum(axis=1)
+        step = (total - (rows * lean).sum(axis=1)) / np.maximum(spread, 1e-12)
+        tilt += step  # from the left to the root of a concave function: no step of Newton's passes it
+    tilted = tilt[:, None] * rows
+    spread = (rows**2 * (1 - np.tanh(tilted) ** 2)).sum(axis=1)
+    exponent = np.maximum(tilt * total - (np.logaddexp(tilted, -tilted) - np.log(2)).sum(axis=1), 1e-12)
+    root = np.sqrt(2 * exponent)
+    normal = np.maximum(tilt * np.sqrt(spread), 1e-300)
+    chance[above] = np.minimum(norm.sf(root + np.log(normal / root) / root), np.exp(-exponent))
+    return chance
+
+
+def _trailing(movies: pd.DataFrame) -> pd.DataFrame:
+    """Return the movies of the last five years that are known."""
+    recent: pd.DataFrame = movies[
+        movies["release_date"] > movies["release_date"].max() - pd.Timedelta(days=Level.YEARS * 365)
+    ]
+    return recent
 
 
 def _days(movies: pd.DataFrame) -> NDArray[np.int64]:
@@ -120,7 +186,7 @@ def bootstrap_interval(
     }
 
 
-def slices(movies: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+def segments(movies: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     """Return parts of a hold-out by what matters to those who ask: name and which of the n movies belong."""
     genres = movies["genres"].explode().value_counts()
     parts = {f"genre {genre}": movies["genres"].map(lambda g, genre=genre: genre in g) for genre in genres.index[:10]}
@@ -133,14 +199,14 @@ def slices(movies: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     return {name: part.to_numpy(dtype=bool) for name, part in parts.items()}
 
 
-def judge_slices(
+def judge_segments(
     movies: pd.DataFrame,
     predicted: NDArray[np.float64],
     inside: NDArray[np.bool_],
     debuts: NDArray[np.bool_],
 ) -> list[dict[str, Any]]:
-    """Return for each slice of a hold-out: movies, rmse, bias (predicted minus actual), share inside intervals."""
-    parts = slices(movies) | {"director's debut": debuts, "director known": ~debuts}
+    """Return for each segment of a hold-out: movies, rmse, bias (predicted minus actual), share inside intervals."""
+    parts = segments(movies) | {"director's debut": debuts, "director known": ~debuts}
     actual = movies["vote_average"].to_numpy(dtype=float)
     return [judge_part(name, actual[part], predicted[part], inside[part]) for name, part in parts.items() if part.any()]
 
@@ -150,7 +216,7 @@ def judge_part(
 ) -> dict[str, Any]:
     """Return how n movies of a hold-out were predicted; `inside` says of each whether its interval held."""
     return {
-        "slice": name,
+        "segment": name,
         "movies": len(actual),
         "rmse": float(np.sqrt(((actual - predicted) ** 2).mean())),
         "bias": float((predicted - actual).mean()),

@@ -21,13 +21,13 @@ from prefect import runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.input import RunInput
 
-from models.evaluation import baselines, slices, split_by_release
-from models.promotion import Gate, Verdict, decide
+from models.evaluation import baselines, segments, split_by_release, usual_intervals
+from models.promotion import Gate, Predictions, Verdict, decide
 from settings import get_settings
 from tasks import ledger, registry
 from tasks.lease import Lease, Lost, Taken, lease
 from tasks.ledger import Event, Record, Shipment, Target
-from tasks.rating import Rated, rate
+from tasks.rating import rate
 from tasks.registry import CHAMPION, Version
 from tasks.report import verdict_plot
 from tasks.run_log import log
@@ -71,42 +71,58 @@ def compare(challenger: Version, champion: Version | None, gate: Gate) -> Verdic
 
 def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple[Verdict, Figure | None]:
     if champion and champion.number == challenger.number:
-        return Verdict(False, f"{challenger.label} is champion already"), None
+        return _kept(f"{challenger.label} is champion already")
     if "rolled_back" in challenger.tags:
-        return Verdict(False, f"{challenger.label} was rolled back on {challenger.tags['rolled_back']}"), None
+        return _kept(f"{challenger.label} was rolled back on {challenger.tags['rolled_back']}")
     if champion and champion.tags["synthetic"] != challenger.tags["synthetic"]:
         if challenger.tags["synthetic"] == "true":
-            return Verdict(
-                False, f"{challenger.label} learned from synthetic movies, the champion from real ones"
-            ), None
+            return _kept(f"{challenger.label} learned from synthetic movies, the champion from real ones")
         champion = None  # a model of real movies owes nothing to one of the sample
     if champion and champion.tags["source"] != challenger.tags["source"]:
         reason = "{} learned ratings of {}, the champion those of {}: give it a MODEL_NAME of its own"
-        return Verdict(False, reason.format(challenger.label, challenger.tags["source"], champion.tags["source"])), None
+        return _kept(reason.format(challenger.label, challenger.tags["source"], champion.tags["source"]))
     as_of = pd.Timestamp(challenger.tags["as_of"])
     train, holdout = split_by_release(read_movies(challenger.tags["source"], as_of.date()), as_of)
     until = [v.tags["judged_until"] for v in (challenger, champion) if v]
     unseen = holdout[holdout["release_date"] > pd.Timestamp(max(until))]
     if unseen.empty:
-        return Verdict(False, f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}"), None
+        return _kept(f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
     actual = unseen["vote_average"].to_numpy(dtype=float)
-    new: Rated = rate(challenger, "judged", unseen)
-    old = rate(champion, "judged", unseen).ratings if champion else None
+    new, old = rate(challenger, "judged", unseen), None
+    if champion:
+        try:
+            old = rate(champion, "judged", unseen)
+        except (LookupError, RuntimeError) as error:
+            return _kept(
+                f"the champion {champion.label} cannot be compared with: {error}. Bring its files back from the "
+                "registry's backup, or roll back to a version that has its own"
+            )
     verdict = decide(
         actual,
-        new.ratings,
-        {level: new.inside(actual, level) for level in new.intervals},
-        baselines(train, unseen),
-        old,
-        slices(unseen),
+        Predictions(new.ratings, new.intervals),
+        baselines(train, unseen, new.linear),
+        Predictions(old.ratings, old.intervals) if old else None,
+        segments(unseen),
         gate,
+        look=ledger.looks(ledger.read(), champion.number, challenger.number) if champion else 1,
+        learned_days=(as_of - pd.Timestamp(champion.tags["as_of"])).days if champion else 0,
+        usual=usual_intervals(train, unseen, new.intervals),
     )
-    return verdict, verdict_plot(actual, new.ratings, old)
+    return verdict, verdict_plot(actual, new.ratings, old.ratings if old else None)
+
+
+def _kept(reason: str) -> tuple[Verdict, None]:
+    return Verdict("kept", reason), None
 
 
 def _show(challenger: Version, verdict: Verdict, plot: Figure | None) -> None:
     """Put the verdict, its checks, figures and plot into the Prefect UI, and the plot into MLflow."""
-    outcome = "passes the gate" if verdict.promote else "is not promoted"
+    outcomes = {
+        "better": "is better",
+        "refreshed": "refreshes the champion, and is not better",
+        "kept": "is not promoted",
+    }
+    outcome = outcomes[verdict.outcome]
     parts = [f"**{challenger.label} {outcome}.** {verdict.reason}"]
     if plot:
         registry.client().log_figure(challenger.run_id, plot, "verdict.png")

@@ -27,7 +27,8 @@ from tasks.registry import Version
 from tasks.training import LEVELS
 
 SECONDS = 600
-# What all versions of models/ keep: the list of trusted types; ratings with intervals, and reasons, of raw movies.
+# What all versions of models/ keep: the list of trusted types; ratings with intervals, reasons, and the linear member's
+# ratings, of raw movies.
 PROGRAM = """
 import json, sys
 from skops import io
@@ -37,7 +38,8 @@ asked = json.load(sys.stdin)
 movies, most = asked["movies"], asked["reasons"]
 answers = [[v.tolist() for v in model.predict_interval(movies, level)] for level in asked["levels"]]
 reasons = [[vars(r) for r in model.explain(movie)[1][:most]] for movie in movies] if most else []
-json.dump({"answers": answers, "reasons": reasons}, sys.stdout)
+linear = model.linear(movies).tolist() if movies else []
+json.dump({"answers": answers, "reasons": reasons, "linear": linear}, sys.stdout)
 """
 
 
@@ -48,6 +50,7 @@ class Rated:
     ratings: NDArray[np.float64]
     intervals: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]
     reasons: list[list[dict[str, Any]]] = field(default_factory=list)  # field, points and words, the weightiest first
+    linear: NDArray[np.float64] | None = None  # what the linear member alone says
 
     def inside(self, actual: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
         """Return which of n actual ratings fall into the interval at a level."""
@@ -84,7 +87,7 @@ def rate(
     said: dict[str, Any] = json.loads(done.stdout)
     parts = [[np.array(values, dtype=float) for values in answer] for answer in said["answers"]]
     intervals = {level: (low, high) for level, (_, low, high) in zip(levels, parts, strict=True)}
-    return Rated(parts[0][0], intervals, said["reasons"])
+    return Rated(parts[0][0], intervals, said["reasons"], np.array(said["linear"], dtype=float))
 
 
 def rated_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[np.float64] | None:

@@ -18,10 +18,11 @@ from models.contract import check_size
 from models.early import early
 from models.estimator import RatingModel
 from models.evaluation import (
+    LINEAR,
     baselines,
     bootstrap_interval,
     judge_part,
-    judge_slices,
+    judge_segments,
     metrics,
     skill,
     split_by_release,
@@ -218,10 +219,9 @@ def judge(
 ) -> dict[str, float]:
     """Return the metrics of a model on its hold-out, with those of the baselines and of the champion beside them."""
     actual = holdout["vote_average"].to_numpy(dtype=float)
-    rival = baselines(train, holdout)
+    rival = baselines(train, holdout, model.linear(holdout))
     figures = {"holdout_movies": float(len(holdout))}
     predicted = model.predict(holdout)
-    rival["linear model"] = model.linear(holdout)
     if champion is not None:
         rival[LAST_CHAMPION] = champion
     figures |= {f"holdout_{name}": value for name, value in metrics(actual, predicted).items()}
@@ -244,14 +244,14 @@ def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
     actual = holdout["vote_average"].to_numpy(dtype=float)
     features = model.features_
     debuts = features.transform(holdout)[:, features.columns_.index("director_count")] == 0
-    parts = judge_slices(holdout, predicted, (actual >= low) & (actual <= high), debuts)
+    parts = judge_segments(holdout, predicted, (actual >= low) & (actual <= high), debuts)
     predicted, low, high = model.predict_interval(early(iterate(holdout)))
     return [*parts, judge_part("all, with facts left out", actual, predicted, (actual >= low) & (actual <= high))]
 
 
 def comparison(figures: dict[str, float], model: str) -> list[dict[str, Any]]:
     """Return the table of a model against the baselines, best last."""
-    rivals = ("training mean", TRAILING, "genre mean", "linear model", LAST_CHAMPION)
+    rivals = ("training mean", TRAILING, "genre mean", LINEAR, LAST_CHAMPION)
     rows = {"holdout": model} | {slug(name): name for name in rivals if f"{slug(name)}_rmse" in figures}
     table = [
         {"predicted by": label}

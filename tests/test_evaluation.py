@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.evaluation import baselines, metrics, paired_bootstrap, skill, split_by_release, walk_forward
+from models.evaluation import (
+    LINEAR,
+    baselines,
+    interval_score,
+    metrics,
+    paired_bootstrap,
+    skill,
+    split_by_release,
+    usual_intervals,
+    walk_forward,
+)
 
 
 def movies(dates: list[str], votes: int = 100) -> pd.DataFrame:
@@ -56,6 +66,22 @@ def test_baselines_know_only_the_training_movies() -> None:
     assert found["training mean"] == pytest.approx([5.0] * 3)
     assert found["trailing five-year mean"] == pytest.approx([7.0] * 3)
     assert found["genre mean"] == pytest.approx([8.0, 7.5, 7.0])
+    assert LINEAR not in found
+    complete = baselines(train, test, [1.0, 2.0, 3.0])
+    assert list(complete) == [*found, LINEAR]
+    assert complete[LINEAR] == pytest.approx([1.0, 2.0, 3.0])
+
+
+def test_usual_intervals_are_the_quantiles_of_the_last_five_training_years() -> None:
+    train = movies(["2000-01-01", *["2020-01-01"] * 101])
+    train["vote_average"] = [99.0, *np.linspace(0, 10, 101)]
+    found = usual_intervals(train, movies(["2022-01-01"] * 2), (0.8, 0.9))
+    assert [np.round(ends, 6).tolist() for ends in found[0.8]] == [[1.0, 1.0], [9.0, 9.0]]
+    assert [np.round(ends, 6).tolist() for ends in found[0.9]] == [[0.5, 0.5], [9.5, 9.5]]
+
+
+def test_an_interval_scores_its_width_and_dearly_what_it_misses() -> None:
+    assert interval_score([5, 4, 8], [4, 5, 4], [6, 7, 6], 0.9) == pytest.approx([2.0, 2 + 20 * 1, 2 + 20 * 2])
 
 
 def test_the_bootstrap_is_paired_and_repeats_itself() -> None:
