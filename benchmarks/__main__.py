@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import collection, compare, features, gate, imdb, serving, shipping, tuning
+from benchmarks import collection, compare, days, features, gate, imdb, serving, shipping, tuning
 
 ALL = {
     "features": features.main,
     "scale": features.scale,
     "compare": compare.main,
     "collection": collection.main,
+    "days": days.main,
     "imdb": imdb.main,
     "tuning": tuning.main,
     "gate": gate.main,

@@ -148,7 +148,7 @@ def fold(store: Store, source: str) -> None:
         "code": _code(),
         "data": key,
         "batches": [asdict(batch) for batch in catalogue.batches],
-        "manifests": {stamp: asdict(partition) for stamp, partition in intact.items()},
+        "manifests": {stamp: vars(partition) for stamp, partition in intact.items()},
     }
     store.write(key, data)
     store.write(_snapshot_key(source), json.dumps(facts, default=str).encode())

@@ -21,7 +21,8 @@ from pyarrow import csv
 
 from models.movie import FIRST_DATE
 from settings import get_settings
-from tasks.catalogue import SCHEMA, Partition, list_partitions, write_partition
+from tasks.catalogue import list_partitions
+from tasks.partitions import SCHEMA, Partition, write_partition
 from tasks.store import open_store
 from tasks.tmdb import now
 

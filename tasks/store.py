@@ -73,14 +73,14 @@ class FolderStore:
         return list(self.stamps(prefix))
 
     def stamps(self, prefix: str) -> dict[str, str]:
-        top = self.folder / (prefix if prefix.endswith("/") else Path(prefix).parent)
-        found = {}
+        top, found = self.folder / (prefix if prefix.endswith("/") else Path(prefix).parent), {}
         for folder, _, names in os.walk(top):
-            for path in (Path(folder, name) for name in names if not name.startswith(PARTIAL)):
-                key = path.relative_to(self.folder).as_posix()
-                with suppress(FileNotFoundError):  # somebody removed it meanwhile
-                    if key.startswith(prefix):
-                        found[key] = f"{path.stat().st_mtime_ns}-{path.stat().st_size}"
+            inside = f"{Path(folder).relative_to(self.folder).as_posix()}/".removeprefix("./")
+            for name in names:
+                if (inside + name).startswith(prefix) and not name.startswith(PARTIAL):
+                    with suppress(FileNotFoundError):  # somebody removed it meanwhile
+                        facts = os.stat(f"{folder}/{name}")
+                        found[inside + name] = f"{facts.st_mtime_ns}-{facts.st_size}"
         return dict(sorted(found.items()))
 
     @contextmanager

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+import boto3
 import docker
 import pandas as pd
 import pytest
 import uvicorn
+from botocore.exceptions import BotoCoreError, ClientError
 from skops import io as skops_io
 
 from models.body import record
@@ -35,6 +38,7 @@ from settings import PROJECT, Settings, get_settings
 from tasks import registry
 from tasks.bento import free_port
 from tasks.registry import CHAMPION, Version, download
+from tasks.store import Store, open_store
 from tasks.tmdb import now
 
 RCLONE = Path(sys.executable).with_name("rclone")
@@ -242,6 +246,46 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of SeaweedFS: S3 whose conditional writes hold, as Amazon's do; rclone's do not. Bucket: movies."""
+    folder = tmp_path_factory.mktemp("seaweed")
+    credentials = [{"accessKey": KEY, "secretKey": SECRET}]
+    identity = {"name": "test", "credentials": credentials, "actions": ["Admin"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    port = free_port()
+    command = [RCLONE.with_name("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3"]
+    command += [f"-s3.config={folder}/s3.json", f"-s3.port={port}", "-s3.port.iceberg=0", "-volume.max=8"]
+    command += ["-master.volumeSizeLimitMB=64", f"-s3.port.grpc={free_port()}"]
+    for part in ("master", "volume", "filer"):
+        command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        client = boto3.client(
+            "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
+            aws_access_key_id=KEY, aws_secret_access_key=SECRET,
+        )  # fmt: skip
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                client.create_bucket(Bucket="movies")
+                break
+            except (BotoCoreError, ClientError):
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+        server.kill()
+
+
+@pytest.fixture
+def s3_store(seaweed: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store on a real S3 server."""
+    for name, value in {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": seaweed}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return open_store(f"s3://movies/{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

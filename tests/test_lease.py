@@ -15,25 +15,27 @@ import pytest
 from settings import PROJECT
 from tasks import lease as leases
 from tasks.lease import Lost, Taken, lease
-from tasks.store import FolderStore
+from tasks.store import FolderStore, Store
 
 HOLD = """
 import sys, time
-from pathlib import Path
 from tasks.lease import lease
-from tasks.store import FolderStore
-with lease(FolderStore(Path(sys.argv[1])), "promotion", "another run"):
+from tasks.store import open_store
+with lease(open_store(sys.argv[1]), "promotion", "another run"):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "s3":
+        found: Store = request.getfixturevalue("s3_store")
+        return found
     return FolderStore(tmp_path)
 
 
-def test_the_second_is_told_who_holds_it_and_it_is_free_again_after(store: FolderStore) -> None:
+def test_the_second_is_told_who_holds_it_and_it_is_free_again_after(store: Store) -> None:
     with lease(store, "promotion", "run one"):
         with pytest.raises(Taken, match="run one on"), lease(store, "promotion", "run two"):
             pytest.fail("held twice")
@@ -44,10 +46,8 @@ def test_the_second_is_told_who_holds_it_and_it_is_free_again_after(store: Folde
     assert len(store.keys("locks/promotion/")) == 1  # the last number stays, so that numbers only grow
 
 
-def test_a_killed_holder_on_this_host_is_no_obstacle(store: FolderStore) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(store.folder)], cwd=PROJECT, stdout=subprocess.PIPE, text=True
-    )
+def test_a_killed_holder_on_this_host_is_no_obstacle(store: Store) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, store.uri], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     assert holder.stdout
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(Taken, match="another run"), lease(store, "promotion", "this run"):
@@ -58,12 +58,12 @@ def test_a_killed_holder_on_this_host_is_no_obstacle(store: FolderStore) -> None
         pass
 
 
-def claim(store: FolderStore, number: int, until: str, **changes: Any) -> None:
+def claim(store: Store, number: int, until: str, **changes: Any) -> None:
     facts = {"by": "run far away", "host": "elsewhere", "place": "elsewhere", "pid": 1, "token": "x", "until": until}
     store.write(f"locks/promotion/{number:012}.json", json.dumps(facts | changes).encode())
 
 
-def test_a_claim_of_another_host_counts_until_it_is_no_longer_renewed(store: FolderStore) -> None:
+def test_a_claim_of_another_host_counts_until_it_is_no_longer_renewed(store: Store) -> None:
     claim(store, 7, until="2999-01-01T00:00:00+00:00")
     with pytest.raises(Taken, match="run far away on elsewhere"), lease(store, "promotion", "this run"):
         pytest.fail("held twice")
@@ -72,7 +72,7 @@ def test_a_claim_of_another_host_counts_until_it_is_no_longer_renewed(store: Fol
         assert held.number == 8
 
 
-def test_what_is_no_claim_is_passed_over(store: FolderStore) -> None:
+def test_what_is_no_claim_is_passed_over(store: Store) -> None:
     for name in ("._000000000001.json", "x.json", "000000000001 (1).json"):
         store.write(f"locks/promotion/{name}", b"")
     store.write("locks/promotion/000000000003.json", b"")  # torn: it holds nothing, and its number is used up
@@ -81,7 +81,7 @@ def test_what_is_no_claim_is_passed_over(store: FolderStore) -> None:
         held.check()
 
 
-def test_who_was_overtaken_is_told_before_the_next_step(store: FolderStore) -> None:
+def test_who_was_overtaken_is_told_before_the_next_step(store: Store) -> None:
     with lease(store, "promotion", "the sleeper") as held:
         held.check()
         claim(store, held.number + 1, until="2999-01-01T00:00:00+00:00")
@@ -90,7 +90,7 @@ def test_who_was_overtaken_is_told_before_the_next_step(store: FolderStore) -> N
 
 
 def test_a_renewal_that_fails_is_tried_again_and_where_it_never_succeeds_the_lease_is_lost(
-    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "RENEWED", 0.05)
     monkeypatch.setattr(leases, "LASTS", 0.5)
@@ -123,7 +123,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_of_many_at_once_never_two_hold_it(store: FolderStore) -> None:
+def test_of_many_at_once_never_two_hold_it(store: Store) -> None:
     holders, most, held, start = 0, 0, 0, threading.Barrier(8)
 
     def work(number: int) -> None:
@@ -148,7 +148,7 @@ def test_of_many_at_once_never_two_hold_it(store: FolderStore) -> None:
     assert held >= 1
 
 
-def test_a_holder_keeps_saying_so(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_keeps_saying_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEWED", 0.05)
     with lease(store, "promotion", "run"):
         (key,) = store.keys("locks/promotion/")

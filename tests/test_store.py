@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tasks.store import FolderStore, S3Store, open_store
+from tasks.store import FolderStore, S3Store, Store, open_store
 
 
 @pytest.fixture
@@ -50,3 +53,34 @@ def test_the_address_chooses_the_store(tmp_path: Path, monkeypatch: pytest.Monke
     assert s3.uri == "s3://bucket/some/prefix"
     with pytest.raises(ValueError, match="names no bucket"):
         open_store("s3:///prefix")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    found: Store = request.getfixturevalue("s3_store") if request.param == "s3" else FolderStore(tmp_path / "store")
+    return found
+
+
+def test_of_many_who_create_a_key_at_once_one_succeeds(either: Store) -> None:
+    start = threading.Barrier(8)
+
+    def create(number: int) -> bool:
+        start.wait()
+        return either.create("a/key", str(number).encode())
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create, range(8)))
+    assert sum(created) == 1
+    assert either.read("a/key") == str(created.index(True)).encode()
+    assert either.keys("a/") == ["a/key"]
+
+
+def test_a_stamp_is_another_after_each_write_and_only_then(either: Store) -> None:
+    either.write("a/1", b"one")
+    either.write("a/2", b"two")
+    first = either.stamps("a/")
+    assert either.stamps("a/") == first
+    time.sleep(1.1)  # S3 tells seconds
+    either.write("a/1", b"one")
+    second = either.stamps("a/")
+    assert (second["a/1"] != first["a/1"], second["a/2"]) == (True, first["a/2"])
