@@ -11,10 +11,10 @@ from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
-from tasks.rating import rated_by_champion
-from tasks.registry import CHALLENGER, describe, find_trained, register, run_metrics, set_alias
+from tasks.rating import rated_by_champion, what_champion_lacks
+from tasks.registry import CHALLENGER, check_registry, describe, find_trained, register, run_metrics, set_alias
 from tasks.source import RatingsName, source_to_learn_from
-from tasks.training import fit, identify, judge, keep_sentiments, load_movies, show_comparison, split, study_name
+from tasks.training import fit, identify, judge, keep_sentiments, load_movies, show_comparison, split, study_name, tuned
 from tasks.tuning import tune
 
 
@@ -32,23 +32,33 @@ def train_model(
     as_of: the world as known that day: nothing released on it or later is learned from; default: the scheduled date.
     source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
     seed: of the search and of the learners.
-    minutes: after so many no further trial is begun.
+    minutes: after so many no further trial is begun; asked again, the search goes on where it stopped.
     """
     settings, log = get_settings(), get_run_logger()
     source = source or source_to_learn_from(settings)
+    check_registry()
+    lacking = what_champion_lacks()
+    if lacking:
+        log.warning("%s; training goes on without it", lacking)
     movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
     question = identify(movies, source, trials, seed)
     version = find_trained(question)
-    if version:
-        log.info("%s was trained on the same data with the same code: nothing to do", version.label)
-        set_alias(CHALLENGER, version)
-    else:
+    if not version:
         train, holdout = split(movies)
         log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))
         storage = settings.optuna_storage.get_secret_value()
         best = tune(train, trials, seed, study_name(movies, seed), storage, minutes)
+        question |= tuned(len(best.trials))
+        if len(best.trials) < trials:
+            words = "%d of %d trials were answered in %g minutes: train again, and the search goes on"
+            log.warning(words, len(best.trials), trials, minutes)
+        version = find_trained(question)  # of a search that was cut short and got no further
+    if version:
+        log.info("%s was trained on the same data with the same code: nothing to do", version.label)
+        set_alias(CHALLENGER, version)
+    else:
         judged = fit(train, best, seed, "before the hold-out")
-        tags = question | describe(judged, movies, source)
+        tags = question | {"trials": str(trials)} | describe(judged, movies, source)
         figures = judge(judged, train, holdout, rated_by_champion(holdout, tags))
         shipped = fit(movies, best, seed, "on everything")
         keep_sentiments(movies, source)

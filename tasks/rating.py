@@ -6,6 +6,7 @@ are held to the digests on the version before anything is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 
 from models.facts import RawMovie, iterate
 from models.movie import Movie
-from tasks import registry
+from tasks import ledger, registry
 from tasks.registry import Version
+from tasks.run_log import log
 from tasks.training import LEVELS
 
 SECONDS = 600
@@ -67,8 +69,8 @@ def rate(
 ) -> Rated:
     """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
 
-    `reasons` is how many of each are wanted. Raises RuntimeError where a stored file is not the one that was
-    registered, or where its code fails on them.
+    `reasons` is how many of each are wanted. Raises LookupError where a stored file is gone, RuntimeError where it is
+    not the one that was registered, or where its code fails on them.
     """
     if isinstance(movies, pd.DataFrame):
         rows: list[RawMovie] = list(iterate(registry.inputs(movies)))
@@ -91,14 +93,43 @@ def rate(
 
 
 def rated_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[np.float64] | None:
-    """Return the champion's ratings of a hold-out, if there is a champion of the same ratings that never saw it."""
+    """Return the champion's ratings of a hold-out, if there is a champion of the same ratings that never saw it.
+
+    One that cannot rate, as its files were lost or its code fails, is warned of: no training may end for want of a row.
+    """
     champion = registry.current_champion()
     if champion is None:
         return None
-    alike = all(champion.tags[name] == tags[name] for name in ("source", "synthetic"))
-    if not alike or pd.Timestamp(champion.tags["judged_until"]) >= holdout["release_date"].min():
+    try:
+        alike = all(champion.tags[name] == tags[name] for name in ("source", "synthetic"))
+        if not alike or pd.Timestamp(champion.tags["judged_until"]) >= holdout["release_date"].min():
+            return None
+        return rate(champion, "judged", holdout).ratings
+    except (LookupError, RuntimeError, subprocess.SubprocessError) as error:
+        log().warning("the champion %s is not compared with: %s", champion.label, error)
         return None
-    return rate(champion, "judged", holdout).ratings
+
+
+def what_champion_lacks() -> str:
+    """Say what the registry lost of the champion, its alias, itself or its files, and what to do; "" for nothing."""
+    champion, promoted = registry.current_champion(), ledger.champions(ledger.read())
+    label, lost = champion.label if champion else "", ""
+    if champion:
+        try:
+            for fit in ("judged", "model"):
+                with tempfile.TemporaryDirectory() as folder:
+                    registry.download(champion, fit, Path(folder))
+        except (LookupError, RuntimeError) as error:
+            lost = str(error)
+    elif promoted:
+        label, lost = f"v{promoted[-1]}", "the registry has no alias champion"
+        with contextlib.suppress(LookupError):
+            registry.find(str(promoted[-1]))
+            lost += ", though it has the version"
+    return lost and (
+        f"{label} is champion, but not whole: {lost}. Restore the registry's database and files from a backup, set the "
+        "alias back with python -m flows.promote --restore, or promote another version"
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -14,28 +14,53 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from prefect import task
+from prefect import runtime, task
 
 from models.estimator import TRUSTED_TYPES, RatingModel
-from models.movie import INPUTS
+from models.movie import INPUTS, Movie
 from settings import PROJECT, get_settings
 from tasks.report import model_card, plots, save
 from tasks.tmdb import now
 from tasks.training import by_slice, comparison
-from tasks.tuning import Tuned
+from tasks.tuning import LOCKED, Tuned, without_passwords
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
 CODE = "code/models"  # where in a run the code lies
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is MLflow's word for a missing alias
 SERVING_PACKAGES = ("scikit-learn", "skops", "xgboost-cpu", "lightgbm", "textblob", "pandas", "pydantic")
+CREW = ("cast", "directors", "writers", "producers", "cinematographers", "composers", "editors")
+# What a registered model shows as its input is invented: what TMDB wrote may not lie in a registry for good.
+EXAMPLE: dict[str, Any] = {
+    "title": "An Invented Movie",
+    "original_title": "An Invented Movie",
+    "overview": "Two sisters keep a lighthouse that no ship needs any more.",
+    "tagline": "Somebody has to.",
+    "genres": ["Drama"],
+    "release_date": "2027-03-05",
+    "original_language": "en",
+    "spoken_languages": ["en"],
+    "runtime": 96.0,
+    "budget": 2_000_000.0,
+    "production_companies": [{"name": "Invented Pictures", "id": "900000001"}],
+    "production_countries": [{"name": "Ireland", "id": "IE"}],
+    "belongs_to_collection": {"name": "Invented Movies", "id": "900000002"},
+    **{role: [{"name": "Somebody Invented", "id": "900000003"}] for role in CREW},
+}
+
+
+class RegistryAway(Exception):
+    """MLflow does not answer, or cannot be written to."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +78,10 @@ class Version:
 
 
 def client() -> Any:
-    """Return an MLflow client of the configured registry; MLflow is imported only here and is slow to."""
+    """Return an MLflow client of the configured registry; MLflow is imported only here and is slow to.
+
+    A database in a file may be locked for a while by a backup or a page: it is waited for.
+    """
     warnings.filterwarnings("ignore", module="mlflow")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -61,14 +89,52 @@ def client() -> Any:
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(get_settings().mlflow_tracking_uri)
+    uri = get_settings().mlflow_tracking_uri
+    mlflow.set_tracking_uri(f"{uri}?timeout={LOCKED}" if uri.startswith("sqlite:") and "?" not in uri else uri)
     return mlflow.MlflowClient()
+
+
+def check_registry() -> None:
+    """Raise RegistryAway, with what to do about it, unless MLflow answers and takes a tag and a file."""
+    uri = get_settings().mlflow_tracking_uri
+    try:
+        with _impatient(), tempfile.TemporaryDirectory() as folder:
+            mlflow_client = client()
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            experiment = mlflow_client.get_experiment(_experiment(mlflow_client))
+            mlflow_client.set_experiment_tag(experiment.experiment_id, "written", now().isoformat())
+            (Path(folder) / "written.txt").write_text(now().isoformat())
+            files: Any = get_artifact_repository(experiment.artifact_location)
+            files.log_artifact(str(Path(folder) / "written.txt"))
+    except Exception as error:
+        raise RegistryAway(
+            without_passwords(
+                f"nothing was trained: MLflow at {uri} does not answer, or cannot be written to: {str(error)[:500]}. "
+                "Start it, mend the rights on its database and its files, or mend MLFLOW_TRACKING_URI"
+            )
+        ) from None  # MLflow's own errors show its address with the password
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Ask a server a few times within seconds, not for minutes, while the block runs."""
+    hasty = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+    before = {name: os.environ.get(name) for name in hasty}
+    os.environ.update(hasty)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def inputs(movies: pd.DataFrame) -> pd.DataFrame:
     """Return the raw facts that a registered model takes, as its signature wants them: dates as ISO text."""
     frame = movies[list(INPUTS)].copy()
-    frame["release_date"] = movies["release_date"].dt.strftime("%Y-%m-%d")
+    frame["release_date"] = pd.to_datetime(movies["release_date"]).dt.strftime("%Y-%m-%d")
     return frame
 
 
@@ -83,7 +149,25 @@ def register(
 ) -> Version:
     """Log a training run with both fits and return the new version, which becomes challenger.
 
-    The run holds its trials as nested runs, the hold-out as its data set, the slices, the plots and the model card.
+    Tried again, it registers nothing twice: the tag `training` names the training, of which there is one version.
+    """
+    version = find_trained({"training": tags["training"]}) or _register(shipped, judged, holdout, recipe, metrics, tags)
+    set_alias(CHALLENGER, version)
+    return version
+
+
+def _register(
+    shipped: RatingModel,
+    judged: RatingModel,
+    holdout: pd.DataFrame,
+    recipe: Tuned,
+    metrics: dict[str, float],
+    tags: dict[str, str],
+) -> Version:
+    """Make the run and, last of all and in one step, the version.
+
+    The run holds its trials as nested runs, the hold-out as its data set, the slices, the plots and the model card. The
+    runs of an earlier try, which came to no version, are removed.
     """
     mlflow_client = client()
     import mlflow
@@ -91,16 +175,19 @@ def register(
     name, trials = get_settings().model_name, recipe.trials
     params = {"family": recipe.family, **recipe.params, "linear_share": recipe.linear_share, "seed": tags["seed"]}
     metrics = metrics | {"tuning_rmse": recipe.rmse}
-    mlflow.set_experiment(experiment_id=_experiment(mlflow_client))
-    raw = inputs(holdout)
+    experiment = _experiment(mlflow_client)
+    for half in mlflow_client.search_runs([experiment], f"tags.training = '{tags['training']}'", max_results=10_000):
+        mlflow_client.delete_run(half.info.run_id)
+    mlflow.set_experiment(experiment_id=experiment)
+    raw, example = inputs(holdout), inputs(pd.DataFrame([Movie(**EXAMPLE).facts()]))
     parts = by_slice(judged, holdout)
     card = model_card(tags, params, comparison(metrics, params["family"]), metrics, parts)
     signature = mlflow.models.infer_signature(raw, shipped.predict(raw))
-    with mlflow.start_run(run_name=f"{params['family']} as of {tags['as_of']}") as run, warnings.catch_warnings():
+    run_name = f"{params['family']} as of {tags['as_of']}"
+    with mlflow.start_run(run_name=run_name, tags=tags) as run, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mlflow.log_params(params)
         mlflow.log_metrics(metrics)
-        mlflow.set_tags(tags)
         mlflow.log_table(pd.DataFrame(trials), "trials.json")
         mlflow.log_table(pd.DataFrame(parts), "slices.json")
         mlflow.log_text(card, "model_card.md")
@@ -113,13 +200,13 @@ def register(
             mlflow.log_artifacts(folder, "plots")
         for path in model_code(PROJECT):
             mlflow.log_artifact(str(path), CODE)
-        _log_trials(mlflow_client, run.info, trials)
+        _log_trials(mlflow_client, run.info, trials, tags["training"])
         logged = {
             fit: mlflow.sklearn.log_model(
                 model,
                 name=fit,
                 signature=signature,
-                input_example=raw.head(2),
+                input_example=example,
                 serialization_format="skops",
                 skops_trusted_types=TRUSTED_TYPES,
                 pip_requirements=[f"{package}=={installed(package)}" for package in SERVING_PACKAGES],
@@ -142,14 +229,13 @@ def register(
         model_id=logged["model"].model_id,
         tags=tags | digests | {"judged_uri": logged["judged"].model_uri},
     )
-    version = find(str(created.version))
-    set_alias(CHALLENGER, version)
-    return version
+    return find(str(created.version))
 
 
 def describe(judged: RatingModel, movies: pd.DataFrame, source: str) -> dict[str, str]:
-    """Return what a person asks of a version, as tags: when, from what, by which code."""
+    """Return what a person asks of a version, as tags: when, from what, by which code, in which training."""
     return {
+        "training": str(runtime.flow_run.id or uuid.uuid4()),
         "as_of": str((movies["release_date"].max() + pd.Timedelta(days=1)).date()),
         "judged_until": judged.learned_until_,
         "family": judged.family,
@@ -161,12 +247,12 @@ def describe(judged: RatingModel, movies: pd.DataFrame, source: str) -> dict[str
     }
 
 
-def _log_trials(mlflow_client: Any, parent: Any, trials: list[dict[str, Any]]) -> None:
+def _log_trials(mlflow_client: Any, parent: Any, trials: list[dict[str, Any]], training: str) -> None:
     """Log each trial as a nested run, in one request a run."""
     from mlflow.entities import Metric, Param
 
     for trial in trials:
-        tags = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial {trial['number']}"}
+        tags = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial {trial['number']}", "training": training}
         nested = mlflow_client.create_run(parent.experiment_id, tags=tags)
         params = [Param(name, str(value)) for name, value in trial.items() if name not in ("number", "rmse")]
         stamp = nested.info.start_time
@@ -207,7 +293,7 @@ def current_champion() -> Version | None:
 
 
 def find_trained(tags: dict[str, str]) -> Version | None:
-    """Return the newest version that carries all these tags, or None."""
+    """Return the newest version that carries all these tags and whose files are there, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -216,8 +302,25 @@ def find_trained(tags: dict[str, str]) -> Version | None:
         if error.error_code not in NOT_FOUND:
             raise
         return None
-    alike = [v for v in versions if tags.items() <= v.tags.items()]
-    return find(str(max(int(v.version) for v in alike))) if alike else None
+    alike = [Version(int(v.version), v.run_id, dict(v.tags)) for v in versions if tags.items() <= v.tags.items()]
+    newest = sorted(alike, key=lambda version: version.number, reverse=True)
+    return next((version for version in newest if has_files(version)), None)
+
+
+def has_files(version: Version) -> bool:
+    """Say whether the fits of a version and its code lie in the registry, as far as listing them tells."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    wanted = {model_uri(version): "model.skops", version.tags.get("judged_uri", ""): "model.skops"}
+    wanted |= {f"runs:/{version.run_id}/{CODE}": "estimator.py"}
+    try:
+        listed = {uri: mlflow.artifacts.list_artifacts(artifact_uri=uri) for uri in wanted}
+    except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise
+        return False
+    return all(any(Path(f.path).name == wanted[uri] and f.file_size for f in files) for uri, files in listed.items())
 
 
 def set_alias(alias: str, version: Version) -> None:
@@ -240,15 +343,21 @@ def run_metrics(version: Version) -> dict[str, float]:
 def download(version: Version, fit: Literal["model", "judged"], folder: Path) -> tuple[Path, Path]:
     """Bring a fit and the code that it was fitted with into a folder; return the model's file and the code's folder.
 
-    Raises RuntimeError where either is not what was registered.
+    Raises LookupError where either cannot be had, RuntimeError where it is not what was registered.
     """
     client()
     import mlflow
+    from mlflow.exceptions import MlflowException
 
-    uri = model_uri(version) if fit == "model" else version.tags["judged_uri"]
-    fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / "fit")))
-    code = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/code", dst_path=str(folder)))
-    found = {"sha256" if fit == "model" else "judged_sha256": content_hash(fetched), "code_sha256": code_digest(code)}
+    uri = model_uri(version) if fit == "model" else version.tags.get("judged_uri", "")
+    try:
+        fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / "fit")))
+        code = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/code", dst_path=str(folder)))
+        digest = content_hash(fetched)
+    except (MlflowException, OSError) as error:
+        why = without_passwords(str(getattr(error, "strerror", None) or error))
+        raise LookupError(f"{version.label}: its fit `{fit}` at {uri}, or its code, is not to be had: {why}") from error
+    found = {"sha256" if fit == "model" else "judged_sha256": digest, "code_sha256": code_digest(code)}
     for name, digest in found.items():
         if version.tags.get(name) != digest:
             raise RuntimeError(f"{version.label}: {name} is {digest}, registered was {version.tags.get(name)}")

@@ -194,17 +194,25 @@ def study_name(movies: pd.DataFrame, seed: int) -> str:
 
 
 def code_hash() -> str:
-    """Return a digest of all that makes a model: the code, the search and the locked libraries."""
+    """Return a digest of all that makes a model: the code, the search, the fit and the locked libraries."""
     digest = hashlib.sha256()
-    for path in [*sorted((PROJECT / "models").glob("*.py")), PROJECT / "tasks/tuning.py", PROJECT / "requirements.txt"]:
-        digest.update(path.read_bytes())
+    parts = ("tasks/tuning.py", "tasks/training.py", "requirements.txt")
+    for path in [*sorted((PROJECT / "models").glob("*.py")), *(PROJECT / name for name in parts)]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
 def identify(movies: pd.DataFrame, source: str, trials: int, seed: int) -> dict[str, str]:
-    """Return what a training is of, as tags: the same tags are the same question, and have the same answer."""
-    asked = {"source": source, "trials": str(trials), "seed": str(seed)}
-    return asked | {"data": fingerprint(movies), "code": code_hash()}
+    """Return what a training is of, as tags: the same tags are the same question, and have the same answer.
+
+    Of the trials those count that were answered: a study that its minutes cut short is no answer to the whole one.
+    """
+    return {"source": source, "seed": str(seed), "data": fingerprint(movies), "code": code_hash()} | tuned(trials)
+
+
+def tuned(trials: int) -> dict[str, str]:
+    """Return how many trials were answered, as a tag."""
+    return {"tuned_trials": str(trials)}
 
 
 @task(name="fit", task_run_name="fit {what}", tags=["training"])

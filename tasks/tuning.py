@@ -5,23 +5,28 @@ One study over all families: the parameters of each are sampled together (`group
 is measurably worse. The study lives in a database and is named after the data and the code, so the same question asked
 again goes on where it stopped, and several workers can answer it together: each asks for the next trials, and a trial
 whose worker died is given up after `GRACE` seconds. One worker alone tries pairs side by side and tells them in order:
-the same seed gives the same study.
+the same seed gives the same study. A database that is locked or away for a while (a backup, a dashboard, a restart) is
+waited for.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
 import threading
 import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
 from sqlalchemy.exc import DBAPIError
@@ -36,7 +41,16 @@ TREES = "n_estimators"
 SIDE_BY_SIDE = 2
 DEFAULT_SHARE = 0.5
 HEARTBEAT, GRACE = 10, 60  # seconds
-ANSWERED = (TrialState.COMPLETE, TrialState.PRUNED)
+# Seconds: how long SQLite waits for a lock, how long a database that fails is asked again, and a new one opened.
+LOCKED, PATIENCE, OPENING = 60, 120, 10
+OUTCOMES = {TrialState.COMPLETE: "RMSE", TrialState.PRUNED: "given up at"}
+ANSWERED = tuple(OUTCOMES)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DatabaseAway(Exception):
+    """Optuna's database stayed locked or away for longer than it is waited for."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +93,17 @@ def search(
 
     `say` takes a log message and its arguments. The minutes end the asking; what runs is finished, and at least one
     trial is. `sampler_seed`, `seed` where None, must differ between workers that start together, or they ask for the
-    same recipes. Raises ValueError for less than one trial.
+    same recipes. Raises ValueError for less than one trial, DatabaseAway where the study cannot be reached.
     """
     if trials < 1:
         raise ValueError(f"trials is {trials}: at least 1 is needed to have a best one")
     study = _open_study(study_name, storage, seed if sampler_seed is None else sampler_seed)
     deadline = time.monotonic() + minutes * 60
     evaluate: Callable[..., float] | None = None
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, _Heart(study) as heart:
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, _Heart(study, say) as heart:
         while True:
-            optuna.storages.fail_stale_trials(study)
+            heart.beat_once_for(study)
+            fail_stale_trials(study)
             done, running = _count(study, *ANSWERED), _count(study, TrialState.RUNNING)
             if done >= trials or (done and time.monotonic() > deadline):
                 break
@@ -98,17 +113,21 @@ def search(
             if evaluate is None:
                 say("study %s: %d of %d trials are done", study_name, done, trials)
                 evaluate = _objective(movies, seed)
-            asked = [study.ask() for _ in range(min(SIDE_BY_SIDE, trials - done - running))]
-            asked = [trial for trial in asked if _is_needed(study, trial, trials)]
-            heart.beat_for(asked)
-            recipes = [suggest(trial) for trial in asked]
-            tries = [pool.submit(evaluate, *recipe, trial) for recipe, trial in zip(recipes, asked, strict=True)]
-            for trial, (family, *_), attempt in zip(asked, recipes, tries, strict=True):
-                error = attempt.result()
-                pruned = trial.should_prune()
-                study.tell(trial, None if pruned else error, state=TrialState.PRUNED if pruned else None)
-                said = "given up at" if pruned else "RMSE"
-                say("trial %d of %d: %s %s %.4f", trial.number + 1, trials, family, said, error)
+            try:
+                asked = [study.ask() for _ in range(min(SIDE_BY_SIDE, trials - done - running))]
+                asked = [trial for trial in asked if _is_needed(study, trial, trials)]
+                heart.beat_for(asked)
+                recipes = [suggest(trial) for trial in asked]
+                tries = [pool.submit(evaluate, *recipe, trial) for recipe, trial in zip(recipes, asked, strict=True)]
+                for trial, (family, *_), attempt in zip(asked, recipes, tries, strict=True):
+                    error = attempt.result()
+                    pruned = trial.should_prune()
+                    state = TrialState.PRUNED if pruned else None
+                    told = study.tell(trial, None if pruned else error, state=state, skip_if_finished=True)
+                    said = OUTCOMES.get(told.state, "not counted")
+                    say("trial %d of %d: %s %s %.4f", trial.number + 1, trials, family, said, error)
+            except UpdateFinishedTrialError as late:
+                say("another worker took a trial of this one for dead; it is tried again: %s", late)
     answered = [t for t in study.get_trials(deepcopy=False) if t.state in ANSWERED][:trials]
     best = min((t for t in answered if t.state == TrialState.COMPLETE), key=lambda t: t.values[0])
     say("best of %d trials: %s, walk-forward RMSE %.4f", len(answered), best.params["family"], best.values[0])
@@ -151,16 +170,52 @@ def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
     return study
 
 
-def _open_database(url: str) -> optuna.storages.RDBStorage:
-    """Open Optuna's database; on a new one, workers that start together may trip over each other making its tables."""
-    for pause in (1, 2, 3, 0):
-        try:
-            return optuna.storages.RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
-        except DBAPIError:
-            if not pause:
-                raise
+def _open_database(url: str) -> RDBStorage:
+    """Open Optuna's database so that each of its transactions waits while it is locked or away.
+
+    On a new one, workers that start together may trip over each other making its tables.
+    """
+    options: dict[str, Any] = {"connect_args": {"timeout": LOCKED}} if url.startswith("sqlite") else {}
+    database: RDBStorage = _patiently(RDBStorage, url, OPENING)(
+        url, engine_kwargs=options | {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT, grace_period=GRACE
+    )
+    for name in transactions():
+        setattr(database, name, _patiently(getattr(database, name), url, PATIENCE))
+    return database
+
+
+def transactions() -> list[str]:
+    """Return the names of the methods of Optuna's storage that are one transaction each: again, they change nothing."""
+    code = {name: getattr(method, "__code__", None) for name, method in vars(RDBStorage).items()}
+    return [name for name, body in code.items() if body and "_create_scoped_session" in body.co_names]
+
+
+def _patiently(call: Callable[P, T], url: str, seconds: float) -> Callable[P, T]:
+    """Return a call that is tried again, ever later, for so many seconds while its database fails."""
+
+    @functools.wraps(call)
+    def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+        begun, pause = time.monotonic(), 0.5
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except (StorageInternalError, DBAPIError) as error:
+                waited = time.monotonic() - begun
+                if waited > seconds:
+                    why = str(error.__cause__ or error).splitlines()[0]
+                    raise DatabaseAway(
+                        f"Optuna's database {without_passwords(url)} did not answer for {waited:.0f} s: {why}. End "
+                        "what locks it, or start it, or mend OPTUNA_STORAGE, and ask again: the study goes on"
+                    ) from error
             time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+            pause = min(2 * pause, 10)
+
+    return patient
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with its addresses as they may be shown: without their users and passwords."""
+    return re.sub(r"(?<=://)[^/\s]*(?=@)|(?<=password=)[^&\s]+", "***", text)
 
 
 def _count(study: optuna.Study, *states: TrialState) -> int:
@@ -208,13 +263,15 @@ def _objective(movies: pd.DataFrame, seed: int) -> Callable[..., float]:
 
 
 class _Heart:
-    """Tells the database that the trials of this worker are alive."""
+    """Tells the database that the trials of this worker are alive. No error stops it: it says so and beats again."""
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, say: Callable[..., None]) -> None:
         self._storage: Any = study._storage
+        self._say = say
         self._trials: list[Trial] = []
+        self._seen: set[int] = set()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
 
     def beat_for(self, trials: list[Trial]) -> None:
         """Beat for these from now on."""
@@ -222,10 +279,20 @@ class _Heart:
             self._storage.record_heartbeat(trial._trial_id)
         self._trials = trials
 
+    def beat_once_for(self, study: optuna.Study) -> None:
+        """Beat once for each trial that is new here: one whose worker died before its first beat would run for ever."""
+        running = {t._trial_id for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
+        for trial in running - self._seen:
+            self._storage.record_heartbeat(trial)
+        self._seen |= running
+
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
-            for trial in self._trials:
-                self._storage.record_heartbeat(trial._trial_id)
+            try:
+                for trial in self._trials:
+                    self._storage.record_heartbeat(trial._trial_id)
+            except Exception as error:
+                self._say("the heartbeat failed and is tried again in %d s: %s", HEARTBEAT, error)
 
     def __enter__(self) -> _Heart:
         self._thread.start()
@@ -233,4 +300,4 @@ class _Heart:
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(HEARTBEAT)  # one that waits for the database is not waited for

@@ -1,20 +1,31 @@
-"""Several workers at one study, on a real PostgreSQL."""
+"""Several workers at one study, on a real PostgreSQL, and a database that is locked or away."""
 
 from __future__ import annotations
 
+import inspect
+import re
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
 from settings import PROJECT
-from tasks.tuning import search
+from tasks import tuning
+from tasks.bento import free_port
+from tasks.tuning import DatabaseAway, search
 
 WORKER = """
 import sys
@@ -85,3 +96,122 @@ def test_a_time_budget_ends_the_asking(rated: pd.DataFrame, tmp_path: Path) -> N
 def test_less_than_one_trial_is_refused(rated: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         search(rated, 0, 0, "none", f"sqlite:///{tmp_path}/o.db", lambda *_: None)
+
+
+@contextmanager
+def locked(path: Path, seconds: float) -> Iterator[None]:
+    """Hold a SQLite database for some seconds, as a backup or a dashboard does."""
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(seconds, lambda: connection.execute("ROLLBACK"))
+    release.start()
+    try:
+        yield
+    finally:
+        release.join()
+        connection.close()
+
+
+@pytest.mark.parametrize("busy", [60, 1])  # seconds: SQLite waits by itself; what it gives up is asked again
+def test_a_lock_of_seconds_is_waited_for_and_the_heart_beats_on(
+    rated: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: int
+) -> None:
+    monkeypatch.setattr(tuning, "LOCKED", busy)
+    monkeypatch.setattr(tuning, "HEARTBEAT", 1)
+    path, locks = tmp_path / "o.db", ExitStack()
+    said: list[str] = []
+
+    def say(message: str, *values: Any) -> None:
+        said.append(message % values)
+        if said[-1].startswith("trial 1 "):
+            locks.enter_context(locked(path, 8))
+        if said[-1].startswith("trial 4 "):
+            assert any(thread.name == "heart" for thread in threading.enumerate())
+
+    with locks:
+        tuned = search(rated.head(500), 4, 0, "locked", f"sqlite:///{path}", say)
+    assert len(tuned.trials) == 4
+    assert states("locked", f"sqlite:///{path}") == {TrialState.COMPLETE: 4}
+
+
+def test_each_transaction_of_the_storage_is_tried_again_while_the_database_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = set(re.findall(r"_backend\.(\w+)\(", inspect.getsource(_CachedStorage)))
+    assert asked - set(tuning.transactions()) == {"get_heartbeat_interval", "get_heartbeat_stale_trial_callback"}
+    monkeypatch.setattr(tuning, "LOCKED", 0)
+    path = tmp_path / "o.db"
+    study = tuning._open_study("each", f"sqlite:///{path}", 0)
+    for step in (
+        lambda: study.ask(),
+        lambda: study.trials[0].number,
+        lambda: study._storage.record_heartbeat(study.trials[0]._trial_id),
+        lambda: study._storage.set_trial_intermediate_value(study.trials[0]._trial_id, 0, 1.0),
+        lambda: study.tell(0, 1.0),
+    ):
+        with locked(path, 1.5):
+            step()
+    assert study.trials[0].value == 1.0
+    assert study.trials[0].intermediate_values == {0: 1.0}
+
+
+def test_a_database_that_stays_locked_is_named_with_what_to_do_and_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "LOCKED", 0)
+    monkeypatch.setattr(tuning, "PATIENCE", 1)
+    path = tmp_path / "o.db"
+    study = tuning._open_study("away", f"sqlite:///{path}", 0)
+    with locked(path, 4), pytest.raises(DatabaseAway, match=rf"{path}.*is locked.*OPTUNA_STORAGE"):
+        study._storage.record_heartbeat(1)
+    monkeypatch.setattr(tuning, "OPENING", 0)
+    nobody = f"postgresql://somebody:secret@127.0.0.1:{free_port()}/studies?password=secret"
+    with pytest.raises(DatabaseAway, match=r"postgresql.*@127\.0\.0\.1") as error:
+        tuning._open_study("away", nobody, 0)
+    assert "secret" not in str(error.value)
+
+
+def test_a_heart_that_met_an_error_says_so_and_beats_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "HEARTBEAT", 0.05)
+    beats, said = [], []
+
+    def record(trial: int) -> None:
+        beats.append(trial)
+        if len(beats) == 2:
+            raise RuntimeError("the database is somewhere else")
+
+    study: Any = SimpleNamespace(_storage=SimpleNamespace(record_heartbeat=record))
+    trial: Any = SimpleNamespace(_trial_id=7)
+    with tuning._Heart(study, lambda message, *values: said.append(message % values)) as heart:
+        heart.beat_for([trial])
+        deadline = time.monotonic() + 10
+        while len(beats) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert heart._thread.is_alive()
+    assert len(beats) >= 4
+    assert ["somewhere else" in line for line in said] == [True]
+
+
+def test_a_trial_whose_worker_died_before_its_first_beat_is_given_up_and_tried_again(
+    rated: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "HEARTBEAT", 1)
+    monkeypatch.setattr(tuning, "GRACE", 2)
+    storage = f"sqlite:///{tmp_path}/o.db"
+    tuning._open_study("silent", storage, 0).ask()
+    tuned = search(rated.head(500), 2, 0, "silent", storage, lambda *_: None, minutes=1)
+    assert len(tuned.trials) == 2
+    assert states("silent", storage)[TrialState.RUNNING] == 0
+
+
+def test_a_trial_that_was_taken_for_dead_is_tried_again(rated: pd.DataFrame, tmp_path: Path) -> None:
+    storage, said = f"sqlite:///{tmp_path}/o.db", []
+
+    def say(message: str, *values: Any) -> None:
+        said.append(message % values)
+        if said[-1].startswith("trial 1 "):  # while the second of the pair is answered, or was
+            other = optuna.load_study(study_name="late", storage=storage)
+            other._storage.set_trial_state_values(other.trials[1]._trial_id, TrialState.FAIL)
+
+    assert len(search(rated.head(500), 3, 0, "late", storage, say).trials) == 3
+    assert states("late", storage) == {TrialState.COMPLETE: 3, TrialState.FAIL: 1}

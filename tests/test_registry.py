@@ -1,0 +1,238 @@
+"""What was cut short, tried again or lost: studies, versions, the champion's files, the registry itself."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TODAY, set_environment
+
+from flows.train import train_model
+from models.body import record
+from settings import get_settings
+from tasks import ledger, registry
+from tasks.bento import free_port
+from tasks.catalogue import movie_table, write_partition
+from tasks.rating import what_champion_lacks
+from tasks.registry import CHALLENGER, CHAMPION, RegistryAway, find, find_trained
+from tasks.store import open_store
+from tasks.tmdb import now
+
+
+def collect_few(bodies: list[dict[str, Any]]) -> None:
+    """Put a fifth of the sample into the store: enough to learn from, and quick."""
+    few = bodies[::5]
+    facts: dict[str, Any] = {"source": "sample", "logical_date": TODAY, "slice": "all", "requests": 1}
+    facts |= {"start": date(2005, 1, 1), "end": date(2027, 12, 31), "expected": len(few)}
+    write_partition(open_store(get_settings().store_uri), movie_table([record(b, now()) for b in few]), **facts)
+
+
+def train(trials: int, minutes: float = 60) -> dict[str, Any]:
+    return dict(train_model(trials=trials, as_of=TODAY, source="sample", minutes=minutes))
+
+
+def versions() -> int:
+    return len(registry.client().search_model_versions(f"name = '{get_settings().model_name}'"))
+
+
+def runs() -> int:
+    client = registry.client()
+    return len(client.search_runs([client.get_experiment_by_name(registry.EXPERIMENT).experiment_id]))
+
+
+@pytest.fixture
+def few(environment: Path, prefect_api: None, bodies: list[dict[str, Any]]) -> Path:
+    """A store with a few movies, and nothing else."""
+    collect_few(bodies)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def _trained(
+    prefect_api: None, bodies: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("few")
+    with pytest.MonkeyPatch.context() as patch:
+        set_environment(patch, folder)
+        collect_few(bodies)
+        trained = train(2)
+        registry.set_alias(CHAMPION, find(CHALLENGER))
+        ledger.add("promoted", to=find(CHAMPION).number)
+    get_settings.cache_clear()
+    return folder, trained
+
+
+@pytest.fixture
+def trained(_trained: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A registry whose first version is champion; tests leave that as it was."""
+    set_environment(monkeypatch, _trained[0])
+    yield _trained[1]
+    get_settings.cache_clear()
+
+
+@contextmanager
+def lost(path: Path) -> Iterator[None]:
+    """Do without a file or a folder for a while."""
+    away = path.with_name("away")
+    path.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(path)
+
+
+def files_of(version: registry.Version, fit: str) -> Path:
+    """Return the folder of a fit in this local registry."""
+    registry.client()
+    import mlflow
+
+    uri = registry.model_uri(version) if fit == "model" else version.tags["judged_uri"]
+    return Path(mlflow.artifacts.download_artifacts(uri))
+
+
+def test_a_search_that_was_cut_short_is_no_answer_and_goes_on(few: Path) -> None:
+    short = train(6, minutes=0)
+    assert find("1").tags["tuned_trials"] == "2"
+    assert find("1").tags["trials"] == "6"
+    made = runs()
+    assert train(6, minutes=0) == short  # no trial more: nothing is fitted or registered again
+    assert (versions(), runs()) == (1, made)
+    whole = train(6)
+    assert whole["version"] == 2
+    assert find("2").tags["tuned_trials"] == "6"
+    assert train(7)["version"] == 3
+    assert train(6) == whole  # asked for less than the study holds by now
+    assert train(2) == short  # and the two trials of the first are the answer to two
+    assert versions() == 3
+    assert find(CHALLENGER).number == 1
+
+
+@pytest.mark.parametrize("step", ["set_alias", "content_hash"])  # after the version was made, and before
+def test_a_registration_that_failed_and_is_tried_again_makes_one_version_and_one_run(
+    few: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    once, original = iter([True]), getattr(registry, step)
+
+    def fail_once(*arguments: Any) -> Any:
+        if next(once, False):
+            raise ConnectionError("the registry went away")
+        return original(*arguments)
+
+    monkeypatch.setattr(registry, step, fail_once)
+    trained = train(2)
+    assert next(once, "failed") == "failed"
+    assert (versions(), runs()) == (1, 1 + 2)
+    assert find(CHALLENGER).number == trained["version"] == 1
+
+
+def test_a_version_whose_files_are_gone_answers_no_question(trained: dict[str, Any]) -> None:
+    version = find(CHAMPION)
+    question = {name: version.tags[name] for name in ("source", "seed", "data", "code", "tuned_trials")}
+    assert find_trained(question) == version
+    code = files_of(version, "judged").parents[2] / version.run_id / "artifacts" / "code"
+    for place in (files_of(version, "model") / "model.skops", files_of(version, "judged"), code):
+        with lost(place):
+            assert find_trained(question) is None
+    assert find_trained(question) == version
+
+
+def test_a_whole_champion_is_met_by_silence(trained: dict[str, Any]) -> None:
+    assert what_champion_lacks() == ""
+
+
+def test_a_lost_alias_is_named_with_what_to_do(trained: dict[str, Any]) -> None:
+    champion = find(CHAMPION)
+    registry.client().delete_registered_model_alias(get_settings().model_name, CHAMPION)
+    try:
+        said = what_champion_lacks()
+    finally:
+        registry.set_alias(CHAMPION, champion)
+    assert said.startswith("v1 is champion")
+    assert "no alias champion, though it has the version" in said
+    assert "python -m flows.promote --restore" in said
+
+
+def test_files_of_the_champion_that_are_lost_or_damaged_are_named(trained: dict[str, Any]) -> None:
+    champion = find(CHAMPION)
+    for fit in ("judged", "model"):
+        file = files_of(champion, fit) / "model.skops"
+        with lost(file):
+            said = what_champion_lacks()
+            assert said.startswith("v1 is champion")
+            assert f"`{fit}`" in said
+            assert "from a backup" in said
+            file.write_bytes(b"something else")
+            assert "registered was" in what_champion_lacks()
+            file.unlink()
+
+
+def test_a_training_beside_a_champion_without_files_says_so_first_and_ends_well(
+    trained: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with lost(files_of(find(CHAMPION), "judged")):
+        later = train(3)
+    assert later["version"] > trained["version"]
+    assert "last_champion_rmse" not in registry.run_metrics(find(str(later["version"])))
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert ["training goes on without it" in line for line in warned] == [True, False]
+    assert "v1 is not compared with" in warned[1]
+
+
+def test_a_registry_that_does_not_answer_is_met_before_the_search(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://somebody:secret@127.0.0.1:{free_port()}")
+    get_settings.cache_clear()
+    with pytest.raises(RegistryAway, match="MLFLOW_TRACKING_URI") as error:
+        train(2)
+    assert "secret" not in str(error.value)
+    assert "127.0.0.1" in str(error.value)
+    assert not (few / "optuna.db").exists()
+
+
+def test_a_registry_that_cannot_be_written_to_is_met_before_the_search(few: Path) -> None:
+    registry.check_registry()
+    (few / "mlartifacts" / "written.txt").unlink()
+    (few / "mlartifacts").rmdir()
+    (few / "mlartifacts").write_text("a file where the folder was")
+    with pytest.raises(RegistryAway, match="mlartifacts"):
+        train(2)
+    (few / "mlartifacts").unlink()
+    registry.check_registry()
+    with sqlite3.connect(few / "mlflow.db") as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON experiment_tags BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+    with pytest.raises(RegistryAway, match="the disk is full"):
+        train(2)
+    assert not (few / "optuna.db").exists()
+
+
+def test_the_registry_holds_no_title_and_no_text_of_a_movie(
+    trained: dict[str, Any], bodies: list[dict[str, Any]]
+) -> None:
+    client, version = registry.client(), find(CHAMPION)
+    experiment = client.get_experiment_by_name(registry.EXPERIMENT)
+    folder = Path(experiment.artifact_location.removeprefix("file://"))
+    texts = [text.encode() for body in bodies for text in (body["title"], body["overview"], body["tagline"]) if text]
+    kept = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".skops", ".py")]
+    assert {"input_example.json", "model_card.md", "trials.json", "slices.json"} <= {path.name for path in kept}
+    for path in [*kept, folder.parent / "mlflow.db"]:
+        content = path.read_bytes()
+        assert not [text for text in texts if text in content], path
+    assert b"An Invented Movie" in (files_of(version, "model") / "input_example.json").read_bytes()
+
+
+def test_the_example_fits_the_signature_of_any_model(trained: dict[str, Any]) -> None:
+    import mlflow
+
+    version = find(CHAMPION)
+    for uri in (registry.model_uri(version), version.tags["judged_uri"]):
+        model = mlflow.models.Model.load(mlflow.artifacts.download_artifacts(uri))
+        example = model.load_input_example()
+        assert list(example.columns) == model.signature.inputs.input_names()
+        assert len(mlflow.models.utils._enforce_schema(example, model.signature.inputs)) == 1
