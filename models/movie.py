@@ -22,6 +22,8 @@ FIRST_DATE = date(1874, 1, 1)  # the oldest film on record is from 1874
 LAST_DATE = date(2100, 12, 31)
 MAX_RUNTIME = 1_000.0  # minutes; the longest film that cinemas have shown is a little under 15 hours
 MAX_BUDGET = 2_000_000_000.0  # US dollars; four times the dearest film so far
+MAX_VOTES = 10_000_000  # of one movie; some 250 times the most so far
+MAX_GENRES, MAX_LANGUAGES, MAX_NAMED = 30, 50, 500  # of one movie; people and companies in each of their lists
 MIN_RATING, MAX_RATING = 0.0, 10.0
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -98,6 +100,11 @@ def _zero_is_missing(value: Any) -> Any:
 
 Text = Annotated[str, StringConstraints(strict=True, max_length=10_000)]
 Name = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=300)]
+Day = Annotated[
+    date | None,
+    BeforeValidator(_iso_date),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}),
+]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -131,7 +138,7 @@ Named = Annotated[
         }
     ),
 ]
-Entities = Annotated[list[Named], Field(max_length=500)]
+Entities = Annotated[list[Named], Field(max_length=MAX_NAMED)]
 Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 ZeroIsMissing = BeforeValidator(_zero_is_missing)
 Code = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z]{2,3}$", to_lower=True)]
@@ -146,14 +153,12 @@ class Movie(BaseModel):
     original_title: Text | None = None
     overview: Text | None = Field(None, description="synopsis in English")
     tagline: Text | None = None
-    genres: list[Name] = Field([], max_length=30, description="names as TMDB writes them: Drama, Science Fiction, …")
-    release_date: Annotated[
-        date | None,
-        BeforeValidator(_iso_date),
-        WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}),
-    ] = Field(None, description="YYYY-MM-DD")
+    genres: list[Name] = Field(
+        [], max_length=MAX_GENRES, description="names as TMDB writes them: Drama, Science Fiction, …"
+    )
+    release_date: Day = Field(None, description="YYYY-MM-DD")
     original_language: Code | None = Field(None, description="ISO 639-1 code")
-    spoken_languages: list[Code] = Field([], max_length=50, description="ISO 639-1 codes")
+    spoken_languages: list[Code] = Field([], max_length=MAX_LANGUAGES, description="ISO 639-1 codes")
     runtime: Annotated[Annotated[Amount, Field(le=MAX_RUNTIME)] | None, ZeroIsMissing] = Field(
         None, description="minutes; 0 means unknown"
     )

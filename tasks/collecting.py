@@ -118,7 +118,7 @@ def read_slice(
         return Completed(name="Cached", message=f"read on {there.logical_date}", data=there)  # type: ignore[return-value]  # Prefect unwraps it
     if there:
         have = read_partition(open_store(get_settings().store_uri), there)["id"].to_pylist()
-        reading = tmdb.run(tmdb.client.read, piece, skip, only, have, 1)
+        reading = tmdb.run(tmdb.client.read, piece, skip, only, have)
         partition = _add(there, reading, reading.expected)
     else:
         partition = _write(tmdb, piece, logical_date, tmdb.run(tmdb.client.read, piece, skip, only))

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
 import pytest
-from conftest import SHARED
 
-from models.body import BadRecord, record
 from tasks import tmdb
 from tasks.slices import Changes, Slice
-from tasks.tmdb import RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, gather, now
+from tasks.tmdb import RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, _seconds, gather
 
 TOKEN = "secret-token"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -64,6 +65,9 @@ OK = httpx.Response(200, json={"id": 1})
         httpx.ReadTimeout("slow"),
         httpx.ConnectError("refused"),
         httpx.RemoteProtocolError("cut"),
+        httpx.DecodingError("flipped"),
+        httpx.Response(200, json={"success": False, "status_code": 11}),
+        httpx.Response(200, text="[" * 100_000),
     ],
 )
 def test_what_passes_is_tried_again(fault: httpx.Response | Exception) -> None:
@@ -84,6 +88,53 @@ def test_retry_after_is_honoured() -> None:
     start = time.monotonic()
     ask(answers(httpx.Response(429, headers={"Retry-After": "1"}), OK))
     assert time.monotonic() - start >= 1
+
+
+@pytest.mark.parametrize("kind", ["a label on plain JSON", "a flipped byte"])
+def test_gzip_that_is_none_is_asked_for_again(kind: str) -> None:
+    content = b'{"id": 1}' if kind == "a label on plain JSON" else bytearray(gzip.compress(json.dumps(PACKED).encode()))
+    if isinstance(content, bytearray):
+        content[60] ^= 0xFF
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) > 1:
+            return OK
+        stream = httpx.ByteStream(bytes(content))  # undone while it is read, as from a socket
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
+
+    body, client = ask(handler)
+    assert body == {"id": 1}
+    assert client.tally.retries == {"DecodingError": 1}
+
+
+PACKED = {str(n): n * 7919 % 1009 for n in range(200)}
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("2.5", 2.5),
+        ("nan", 0),
+        ("inf", 0),
+        ("-5", 0),
+        ("1e9", 60),
+        ("1e999", 0),
+        ("soon", 0),
+        ("", 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2115 07:28:00 GMT", 60),
+        ("Wed, 99 Oct 2115 07:28:00 GMT", 0),
+    ],
+)
+def test_retry_after_without_sense_costs_a_minute_at_most(header: str | None, seconds: float) -> None:
+    assert _seconds(header) == seconds
+
+
+def test_retry_after_may_be_a_date() -> None:
+    assert 25 < _seconds(format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)) <= 30
 
 
 def test_a_refused_token_fails_at_once_and_says_what_to_set() -> None:
@@ -137,6 +188,11 @@ def read(
     return asyncio.run(run())
 
 
+def body(movie_id: int, **changes: Any) -> dict[str, Any]:
+    votes = {"vote_count": 0, "vote_average": 0.0}
+    return {"id": movie_id, "title": "x", "credits": {"cast": [], "crew": []}} | votes | changes
+
+
 def moving(pages: dict[int, list[list[int]]], total: int, gone: set[int] = frozenset()) -> Handler:  # type: ignore[assignment]
     """Answer each reading of a page with its next content, the last for ever."""
 
@@ -144,11 +200,7 @@ def moving(pages: dict[int, list[list[int]]], total: int, gone: set[int] = froze
         if "/discover" not in request.url.path and "changes" not in request.url.path:
             movie_id = int(request.url.path.rsplit("/", 1)[1])
             assert request.url.params["append_to_response"] == "credits,keywords,release_dates"
-            return (
-                httpx.Response(404)
-                if movie_id in gone
-                else httpx.Response(200, json={"id": movie_id, "title": "x", "vote_count": 0, "vote_average": 0.0})
-            )
+            return httpx.Response(404) if movie_id in gone else httpx.Response(200, json=body(movie_id))
         readings = pages[int(request.url.params["page"])]
         rows = readings.pop(0) if len(readings) > 1 else readings[0]
         return httpx.Response(200, json={"total_results": total, "results": [{"id": i} for i in rows]})
@@ -202,48 +254,170 @@ def test_a_slice_over_10000_says_that_it_cannot_be_read(monkeypatch: pytest.Monk
 def test_a_list_that_is_none_is_an_error_and_not_nothing(
     answer: httpx.Response, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TmdbError, match=r"TMDB_BASE_URL|list of ids"):
+    with pytest.raises(TmdbError, match="TMDB_BASE_URL"):
         read(lambda _: answer, DAY, monkeypatch)
 
 
-def test_coded_missing_values_become_missing() -> None:
-    body = {"id": 5, "title": "x", "overview": "", "tagline": "", "budget": 0, "runtime": 0, "revenue": 0}
-    body |= {"release_date": "", "vote_count": 0, "vote_average": 0.0, "imdb_id": "", "belongs_to_collection": None}
-    read = record(body, now())
-    for name in ("overview", "tagline", "budget", "runtime", "revenue", "release_date", "vote_average", "imdb_id"):
-        assert read[name] is None
-    assert read["cast"] == read["genres"] == []
+def listing(*rows: Any, total: Any = None) -> httpx.Response:
+    found = [row if isinstance(row, dict) else {"id": row} for row in rows]
+    return httpx.Response(200, json={"total_results": len(rows) if total is None else total, "results": found})
 
 
-BROKEN: list[dict[str, Any]] = [
-    {"title": None},
-    {"title": ""},
-    {"vote_count": "many"},
-    {"vote_count": -1},
-    {"vote_average": 11.0},
-    {"release_date": "soon"},
-    {"release_date": "1066-10-14"},
-    {"runtime": "long"},
-    {"budget": -5},
-    {"genres": [1]},
-    {"credits": {"cast": [{"id": 1}]}},
+def movies(answer: Callable[[int, int], httpx.Response], *listed: int) -> Handler:
+    """List movies; answer the nth question for each by `answer(id, n)`."""
+    asked: Counter[int] = Counter()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.rsplit("/", 1)[1].isdigit():
+            page = int(request.url.params["page"])
+            return listing(*listed[(page - 1) * tmdb.PAGE_SIZE : page * tmdb.PAGE_SIZE], total=len(listed))
+        movie_id = int(request.url.path.rsplit("/", 1)[1])
+        asked[movie_id] += 1
+        return answer(movie_id, asked[movie_id])
+
+    return handler
+
+
+PASSING = [
+    (httpx.Response(200, json={"success": False, "status_code": 11, "status_message": "Internal error"}), "success"),
+    (httpx.Response(200, json={}), "no id"),
+    (httpx.Response(200, json=body(1, id=None)), "no id"),
+    (httpx.Response(200, json=body(1, credits={"success": False, "status_code": 11})), "no credits"),
+    (httpx.Response(200, json={"id": 1, "title": "x", "vote_count": 1, "vote_average": 5.0}), "no credits"),
 ]
 
 
-@pytest.mark.parametrize("change", BROKEN)
-def test_a_body_of_another_shape_is_refused_by_id_and_field(change: dict[str, Any]) -> None:
-    body = {"id": 5, "title": "x", "vote_count": 3, "vote_average": 5.0} | change
-    with pytest.raises(BadRecord, match=f"movie 5: {next(iter(change))}"):
-        record(body, now())
+@pytest.mark.parametrize(("fault", "name"), PASSING)
+def test_an_error_of_the_moment_is_no_fact(fault: httpx.Response, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def once(movie_id: int, time: int) -> httpx.Response:
+        return fault if (movie_id, time) == (1, 1) else httpx.Response(200, json=body(movie_id))
+
+    reading, _ = read(movies(once, 1, 2), DAY, monkeypatch)
+    assert (ids(reading), reading.refused, reading.gone) == ([1, 2], {}, set())
+    ((kind, times),) = reading.tally.retries.items()
+    assert (name in kind, times) == (True, 1)
 
 
-@pytest.mark.shared
-def test_a_recorded_movie_is_read_right() -> None:
-    recorded = SHARED / "tmdb-api" / "recorded" / "movie-550-appended-2025-09.json"
-    read = record(json.loads(recorded.read_text()), now())
-    assert read["title"] == "Fight Club"
-    assert [p["name"] for p in read["directors"]] == ["David Fincher"]
-    assert read["cast"][0]["name"] == "Edward Norton"
-    assert read["genres"] == ["Drama", "Thriller"]
-    assert read["budget"] == 63_000_000
-    assert {"id": "US", "name": "United States of America"} in read["production_countries"]
+@pytest.mark.parametrize("fault", [*(fault for fault, _ in PASSING), httpx.Response(500), httpx.Response(403)])
+def test_what_stays_unusable_costs_one_movie(fault: httpx.Response, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_bad(movie_id: int, time: int) -> httpx.Response:
+        return fault if movie_id == 1 else httpx.Response(200, json=body(movie_id))
+
+    reading, _ = read(movies(one_bad, 1, 2, 3), DAY, monkeypatch)
+    assert (ids(reading), reading.expected) == ([2, 3], 3)
+    assert list(reading.refused) == [1]
+    assert "movie 1" in reading.refused[1]
+    assert (reading.refused_bodies, reading.unanswered) == ({}, {1})
+
+
+def test_a_source_that_is_down_ends_the_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = range(1, 101)
+    with pytest.raises(TmdbError, match=r"over 20 movies.*500"):
+        read(movies(lambda *_: httpx.Response(500), *listed), DAY, monkeypatch)
+    few = range(1, 21)
+    reading, _ = read(movies(lambda *_: httpx.Response(500), *few), DAY, monkeypatch)
+    assert len(reading.unanswered) == 20
+
+
+def test_a_token_that_is_refused_on_the_way_ends_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TokenRefused):
+        read(movies(lambda *_: httpx.Response(401), 1, 2), DAY, monkeypatch)
+
+
+@pytest.mark.parametrize("listed", [(1, 2), (2, 1), (1,)])
+def test_a_movie_merged_into_another_is_gone_and_the_other_is_taken_once(
+    listed: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, _ = read(movies(lambda *_: httpx.Response(200, json=body(2)), *listed), DAY, monkeypatch)
+    assert (ids(reading), reading.gone, reading.refused) == ([2], {1}, {})
+
+
+def test_facts_that_were_lost_are_told_by_movie(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(movie_id: int, time: int) -> httpx.Response:
+        wrong = {1: {"budget": 15_000_000_000}, 2: {"title": None}}.get(movie_id, {})
+        return httpx.Response(200, json=body(movie_id, **wrong))
+
+    reading, _ = read(movies(answer, 1, 2, 3), DAY, monkeypatch)
+    assert ids(reading) == [1, 3]
+    assert reading.lost == {1: ["budget: 15000000000 is over 2000000000"]}
+    assert list(reading.refused) == list(reading.refused_bodies) == [2]
+
+
+def test_known_movies_are_named_and_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(movie_id: int, time: int) -> httpx.Response:
+        return httpx.Response(200, json=body(1 if movie_id == 4 else movie_id))
+
+    reading, client = read(movies(answer, 1, 2, 3, 4), DAY, monkeypatch, have={1, 2, 9})
+    assert (ids(reading), reading.named, reading.expected) == ([3], {1, 2, 3, 4}, 4)
+    assert reading.gone == {4}  # merged into one that is known
+    assert client.tally.requests == 2 + 2
+
+
+def test_given_movies_are_read_without_a_list() -> None:
+    async def run() -> tuple[Reading, TmdbClient]:
+        def answer(movie_id: int, time: int) -> httpx.Response:
+            return httpx.Response(404) if movie_id == 3 else httpx.Response(200, json=body(movie_id))
+
+        transport = httpx.MockTransport(movies(answer))
+        async with TmdbClient("http://t/3", TOKEN, RateLimiter(1e4), transport) as client:
+            return await client.read_movies([1, 2, 3, 2]), client
+
+    reading, client = asyncio.run(run())
+    assert (ids(reading), reading.gone, reading.expected) == ([1, 2], {3}, 3)
+    assert client.tally.requests == 3
+
+
+MANY = Changes(date(2026, 6, 1), date(2026, 6, 14))
+
+
+def changes_over_500_pages(request: httpx.Request) -> httpx.Response:
+    if "changes" not in request.url.path:
+        return httpx.Response(200, json=body(int(request.url.path.rsplit("/", 1)[1])))
+    page = int(request.url.params["page"])
+    if page > 500:
+        return httpx.Response(400, json={"success": False, "status_code": 22})
+    return listing(*range(page * 100, page * 100 + 100), total=52_000)
+
+
+def test_changes_over_500_pages_are_counted_and_read_as_far_as_they_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def count() -> int:
+        transport = httpx.MockTransport(changes_over_500_pages)
+        async with TmdbClient("http://t/3", TOKEN, RateLimiter(1e4), transport) as client:
+            return await client.count(MANY)
+
+    assert asyncio.run(count()) == 52_000
+    reading, client = read(changes_over_500_pages, MANY, monkeypatch, only={100, 50_099, 60_000})
+    assert (ids(reading), reading.expected) == ([100, 50_099], 52_000)
+    assert client.tally.requests == 500 + 2
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_page_that_is_no_more_leaves_the_slice_incomplete(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = movies(lambda movie_id, _: httpx.Response(200, json=body(movie_id)), 1, 2, 3)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status) if request.url.params.get("page") == "2" else listed(request)
+
+    reading, _ = read(handler, DAY, monkeypatch)
+    assert (ids(reading), reading.expected) == ([1, 2], 3)
+
+
+@pytest.mark.parametrize("total", [-1, "3", None, 1.5, True, 0])
+def test_a_total_that_cannot_be_is_asked_for_again(total: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    absurd = httpx.Response(200, json={"total_results": total, "results": [{"id": 1}, {"id": 2}]})
+    answer = movies(lambda movie_id, _: httpx.Response(200, json=body(movie_id)), 1, 2, 3)
+    first = [absurd]
+    reading, _ = read(lambda request: first.pop() if first else answer(request), DAY, monkeypatch)
+    assert (ids(reading), reading.expected, reading.tally.retries) == ([1, 2, 3], 3, {"no total": 1})
+    with pytest.raises(TmdbError, match="no total"):
+        read(lambda _: absurd, DAY, monkeypatch)
+
+
+def test_a_row_without_an_id_costs_that_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[Any] = [{"id": 1}, {"adult": False}, {"id": None}, {"id": 2**63}, {"id": "x"}, {"id": -1}]
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return listing(*rows) if "discover" in request.url.path else httpx.Response(200, json=body(1))
+
+    reading, _ = read(handler, DAY, monkeypatch)
+    assert (ids(reading), reading.expected) == ([1], 6)
