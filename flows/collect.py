@@ -17,6 +17,7 @@ from tasks.collecting import (
     fit_changes,
     fold_catalogue,
     fresh_partitions,
+    ids_of,
     is_settled,
     known_gone,
     known_ids,
@@ -77,7 +78,7 @@ def collect_movies(
             check_refused(partitions, max_refused)
         if daily:
             ranges = plan_changes(before, logical_date, settings.tmdb_max_age_days)
-            wanted = {movie_id for movie_id, day in known_ids(source).items() if day < logical_date}
+            wanted = known_ids(source).keys() - ids_of([p for p in partitions if p.slice not in there])
             for days in fit_changes(tmdb, ranges, set(there)):
                 partitions.append(read_slice(tmdb, days, logical_date, there.get(days.name), gone, wanted))
             read = {p.slice for p in partitions}

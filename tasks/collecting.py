@@ -238,6 +238,12 @@ def known_gone(partitions: list[Partition], logical_date: date) -> set[int]:
     return {i for p in partitions if (logical_date - p.logical_date).days < GONE_DAYS for i in p.gone}
 
 
+def ids_of(partitions: list[Partition]) -> set[int]:
+    """Return the ids of all movies in these partitions."""
+    store = open_store(get_settings().store_uri)
+    return {movie_id for p in partitions for movie_id in read_partition(store, p)["id"].to_pylist()}
+
+
 def known_ids(source: str) -> dict[int, date]:
     """Return the ids of all movies of the store, and the logical date on which each was last read."""
     try:
