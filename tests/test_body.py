@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import io
 import json
 import math
 from datetime import date
+from itertools import islice
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -238,3 +240,32 @@ def test_a_recorded_movie_is_read_right() -> None:
     assert read["genres"] == ["Drama", "Thriller"]
     assert read["budget"] == 63_000_000
     assert {"id": "US", "name": "United States of America"} in read["production_countries"]
+
+
+def case(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((SHARED / "cases" / f"{name}.json").read_text())
+    return found
+
+
+@pytest.mark.shared
+def test_the_cases_of_one_bad_thing_lose_that_thing() -> None:
+    for name in ("budget", "release_date"):
+        letter = {"budget": "a", "release_date": "c"}[name]
+        read, lost = read_body(case(f"04{letter}-one-extreme-{name}")["bad"], now())
+        assert (read["id"], read[name], len(lost)) == (1, None, 1)
+    with pytest.raises(BadRecord, match="movie 1: vote_count: 20000000 is over 10000000"):
+        record(case("04d-one-extreme-vote_count")["bad"], now())
+    assert record(case("26-rating-zero")["movie"], now())["vote_average"] is None
+    credits = case("14-credits-missing")
+    for body in (credits["movie"], credits["movie"] | credits["also"]):
+        with pytest.raises(NoCredits):
+            record(body, now())
+    assert record(credits["movie"] | {"credits": {"cast": [], "crew": []}}, now())["cast"] == []
+
+
+@pytest.mark.shared
+def test_no_recorded_movie_is_refused_or_loses_a_fact() -> None:
+    for path in (SHARED / "data" / "tmdb").glob("*.jsonl.gz"):
+        with gzip.open(path, "rt") as lines:
+            for line in islice(lines, 0, None, 10):
+                assert read_body(json.loads(line), now())[1] == []

@@ -113,13 +113,13 @@ def test_a_movie_of_another_shape_is_refused_and_counted(
     store: FolderStore, bodies: list[dict[str, Any]], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = next(b for b in bodies if b["release_date"].startswith("2019"))
-    broken = [b if b is not odd else b | {"vote_count": "many"} for b in bodies]
+    broken = [b if b is not odd else b | {"vote_average": "good"} for b in bodies]
     with serve(broken) as url:
         use(monkeypatch, url)
         collect_movies(START, date(2019, 12, 31))
     (partition,) = list_partitions(store, "tmdb")
     assert list(partition.refused) == [str(odd["id"])]
-    assert "vote_count" in partition.refused[str(odd["id"])]
+    assert "vote_average" in partition.refused[str(odd["id"])]
     assert partition.complete
     assert len(store.keys("tmdb/quarantine/")) == 1
     assert odd["id"] not in set(read_catalogue(store, "tmdb")["id"])
@@ -128,10 +128,10 @@ def test_a_movie_of_another_shape_is_refused_and_counted(
 def test_a_source_that_changed_its_shape_stops_the_run(
     store: FolderStore, bodies: list[dict[str, Any]], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = [b | {"vote_count": str(b["vote_count"])} if n % 4 == 0 else b for n, b in enumerate(bodies)]
+    changed = [b | {"vote_average": str(b["vote_average"])} if n % 4 == 0 else b for n, b in enumerate(bodies)]
     with serve(changed) as url:
         use(monkeypatch, url)
-        with pytest.raises(TooManyRefused, match=r"vote_count.*quarantine"):
+        with pytest.raises(TooManyRefused, match=r"vote_average.*quarantine"):
             collect_movies(START, END)
         collect_movies(START, END, max_refused=0.5)
 
