@@ -126,9 +126,11 @@ async def health(request: Request) -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """A model is loaded: 200, or 503 with the reason."""
+    """A model is loaded: 200, or 503 with the reason. How the threads beside it do changes nothing in that."""
     try:
-        return JSONResponse({"status": "ready", "version": champion().rater.info.version})
+        follower, kept = champion(), recorder()
+        threads = {thread.name: thread.state for thread in (follower.thread, *([kept.thread] if kept else []))}
+        return JSONResponse({"status": "ready", "version": follower.rater.info.version, "threads": threads})
     except (BentoMLException, OSError, ValueError) as error:
         return JSONResponse({"status": "not ready", "reason": f"no model: {error}"}, status_code=503)
 

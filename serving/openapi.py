@@ -26,8 +26,14 @@ POSTS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
 }
 PAGES = {
     "/health": ("The process lives", {"status": "alive"}),
-    "/ready": ("A model is loaded; 503 with the reason where there is none", {"status": "ready", "version": "v7"}),
-    "/model/info": ("Which model answers, its metrics, and what became of a newer one", {"version": "v7"}),
+    "/ready": (
+        "A model is loaded, and how the threads beside it do; 503 with the reason where there is none",
+        {"status": "ready", "version": "v7", "threads": {"recorder": {"state": "up", "restarts": 0}}},
+    ),
+    "/model/info": (
+        "Which model answers, its metrics, and what became of a newer one",
+        {"version": "v7", "following": {"state": "watching", "since": "2026-11-21T06:00:00+00:00"}},
+    ),
     "/upcoming": ("Movies of the next twelve months as last scored, and how earlier lists turned out", {"movies": []}),
 }
 STATUSES = {

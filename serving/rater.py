@@ -46,6 +46,7 @@ class Rater:
         self.metrics: dict[str, float] = facts.get("metrics", {})
         known = {key: facts[key] for key in ("sha256", "family", "source", "synthetic", "trained_at")}
         self.info = ModelInfo(name=name, version=version, learned_until=self.model.learned_until_, **known)
+        CLIPPED.labels(version)  # at 0 from the start
         self.rate([Movie(title="warm up").facts()], Asked(reasons=True, similar=1))
 
     def rate(self, movies: Sequence[dict[str, Any]], asked: Asked) -> list[Prediction]:

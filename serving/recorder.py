@@ -1,14 +1,14 @@
 """Remember what was predicted, beside the requests: a slow or broken database never slows or fails an answer.
 
 A bounded queue and one thread, which writes what gathers within a moment at once: a commit for each prediction would
-cost more than the prediction. What does not fit any more is dropped and counted (`premiere_records`).
+cost more than the prediction. What does not fit any more is dropped, what cannot be written is lost, and both are
+counted (`premiere_records`); a row that is at fault costs no other.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -19,12 +19,18 @@ from prometheus_client import Counter
 from pydantic_core import to_json
 
 from serving.schema import Prediction
+from serving.supervision import Supervised, place
 from serving.tables import FEEDBACK, METADATA, PREDICTIONS
 
 ROOM, AT_ONCE = 10_000, 500
 MOMENT = 0.25  # seconds
 PAUSES = (0.5, 2.0, 8.0)  # seconds between tries
+ALONE_SECONDS = 30.0  # for the rows of a batch that failed, one by one
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)  # the database is at fault, not a row
 RECORDS = Counter("premiere_records", "Predictions and feedback by what became of their record", ["outcome"])
+for outcome in ("kept", "dropped", "lost"):
+    RECORDS.labels(outcome)  # at 0 from the start
+log = logging.getLogger("premiere")
 Row = tuple[sa.Table, dict[str, Any]]
 
 
@@ -36,7 +42,8 @@ class Recorder:
         timeout = {"timeout": 5} if url.startswith("sqlite") else {"connect_timeout": 5}
         self._engine = sa.create_engine(url, connect_args=timeout, pool_pre_ping=True)
         self._ready = False
-        threading.Thread(target=self._work, name="recorder", daemon=True).start()
+        self.thread = Supervised("recorder", self._work)
+        self.thread.start()
 
     def predicted(self, route: str, movies: Iterable[dict[str, Any]], answers: Iterable[Prediction]) -> None:
         """Remember answers and the raw movies that they are of."""
@@ -47,7 +54,12 @@ class Recorder:
             row |= {"sha256": model.sha256, "rating": answer.rating, "low": answer.low, "high": answer.high}
             # As text: what waits is small then, whatever was sent.
             known = {key: value for key, value in movie.items() if value not in (None, [], "")}
-            self._put((PREDICTIONS, row | {"level": answer.level, "movie": to_json(known).decode()}))
+            try:
+                text = to_json(known).decode()
+            except ValueError:  # a half character, say: the answer is good all the same
+                RECORDS.labels("lost").inc()
+                continue
+            self._put((PREDICTIONS, row | {"level": answer.level, "movie": text}))
 
     def voted(self, prediction: str, rating: float) -> bool:
         """Remember an actual rating; return whether there was room for it."""
@@ -63,33 +75,56 @@ class Recorder:
 
     def _work(self) -> None:
         while True:
-            rows = [self._queue.get()]
+            self._batch()
+
+    def _batch(self) -> None:
+        rows, kept = [self._queue.get()], 0
+        try:
             if self._queue.qsize() < AT_ONCE:
                 time.sleep(MOMENT)
             while len(rows) < AT_ONCE and not self._queue.empty():
                 rows.append(self._queue.get_nowait())
-            RECORDS.labels("kept" if self._write(rows) else "lost").inc(len(rows))
+            kept = self._keep(rows)
+        finally:
+            RECORDS.labels("kept").inc(kept)
+            RECORDS.labels("lost").inc(len(rows) - kept)
             for _ in rows:
                 self._queue.task_done()
 
-    def _write(self, rows: list[Row]) -> bool:
+    def _keep(self, rows: list[Row]) -> int:
+        """Write rows together, or else each alone; return how many are kept."""
         for pause in (*PAUSES, None):
             try:
-                with self._engine.begin() as connection:
-                    if not self._ready:
-                        METADATA.create_all(connection)
-                        self._ready = True
-                    for table in (PREDICTIONS, FEEDBACK):
-                        values = [row for at, row in rows if at is table]
-                        if values:
-                            connection.execute(table.insert(), values)
-                return True
-            except sa.exc.SQLAlchemyError as error:
-                if pause is None:
-                    logging.getLogger("premiere").error("records are lost: %s", type(error).__name__)
-                else:
-                    time.sleep(pause)
-        return False
+                self._write(rows)
+                return len(rows)
+            except Exception as error:
+                why = place(error)
+                if pause is None or not isinstance(error, AWAY):
+                    break  # time does not mend it
+            time.sleep(pause)
+        kept, until = 0, time.monotonic() + ALONE_SECONDS
+        for row in rows if len(rows) > 1 else []:
+            try:
+                self._write([row])
+                kept += 1
+            except Exception as error:
+                why = place(error)
+            if time.monotonic() > until:
+                break
+        if kept < len(rows):
+            log.error("%d of %d records are lost: %s", len(rows) - kept, len(rows), why)
+        return kept
+
+    def _write(self, rows: list[Row]) -> None:
+        ready, self._ready = self._ready, False  # after any failure the tables are looked for again
+        with self._engine.begin() as connection:
+            if not ready:
+                METADATA.create_all(connection)
+            for table in (PREDICTIONS, FEEDBACK):
+                values = [row for at, row in rows if at is table]
+                if values:
+                    connection.execute(table.insert(), values)
+        self._ready = True
 
     def flush(self, seconds: float | None = None) -> None:
         """Wait until all that was put is written or lost, so many seconds at most."""

@@ -9,7 +9,10 @@ as a command of its own: it reads its home and its arguments once a process.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from prefect import task
 
 from settings import PROJECT, get_settings
 from tasks import registry
 from tasks.probing import probe
 from tasks.registry import Version
+from tasks.tether import tethered
 
 START_SECONDS = 60
 # A service that is tried asks for no token, follows nothing and records nothing.
@@ -37,12 +42,39 @@ ALONE = {"SERVICE_API_TOKEN": "", "SERVICE_PER_MINUTE": "0", "FOLLOW_REGISTRY": 
 @task(name="build bento", task_run_name="build bento {version.label}", retries=1, retry_delay_seconds=5)
 def build_bento(version: Version) -> str:
     """Put the model into BentoML's store and build the bento, unless they are there; return the bento's tag."""
-    tag = f"premiere:{version.label}"
-    if import_model(version):  # a bento of that tag was built from another model
-        _bentoml("delete", tag, "--yes", check=False)
-    if _bentoml("get", tag, check=False).returncode != 0:
-        _bentoml("build", "--version", version.label, "--arg", f"model={model_tag(version)}", str(PROJECT))
+    return store_bento(version)
+
+
+def store_bento(version: Version) -> str:
+    """Put the model into BentoML's store and build the bento; return its tag.
+
+    A bento of that tag stays if it was built from this model and from the code as it is now. A service that runs has a
+    copy of its own.
+    """
+    tag, code = f"premiere:{version.label}", code_digest(PROJECT)
+    other_model = import_model(version)
+    found = _bentoml("get", tag, "-o", "json", check=False)
+    if found.returncode == 0 and (other_model or json.loads(found.stdout)["labels"].get("code") != code):
+        _bentoml("delete", tag, "--yes")
+    elif found.returncode == 0:
+        return tag
+    facts = ["--version", version.label, "--label", f"code={code}", "--arg", f"model={model_tag(version)}"]
+    _bentoml("build", *facts, str(PROJECT))
     return tag
+
+
+def code_digest(project: Path) -> str:
+    """Return the SHA-256 of all that a bento is built from beside its model: what bentofile.yaml includes or names."""
+    bentofile = project / "bentofile.yaml"
+    config = yaml.safe_load(bentofile.read_text())
+    fits = [path for pattern in config["include"] for path in project.glob(pattern.lstrip("/"))]
+    found = [file for path in fits for file in (path, *path.rglob("*")) if file.is_file()]
+    named = [config["python"]["requirements_txt"], config["docker"]["dockerfile_template"]]
+    digest = hashlib.sha256()
+    for path in sorted({bentofile, *found, *(project / name for name in named)}):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(project)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def import_model(version: Version) -> bool:
@@ -130,10 +162,13 @@ def ask_service(bento: str, movies: list[dict[str, Any]]) -> list[dict[str, Any]
 def running(bento: str, port: int | None = None) -> Iterator[str]:
     """Serve a bento on loopback while the block runs; yield its address once it is ready."""
     port = port or free_port()
-    url = f"http://127.0.0.1:{port}"
+    url, command = f"http://127.0.0.1:{port}", tethered(*serve_command(bento, port))
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(serve_command(bento, port), env=environment() | ALONE, stdout=log, stderr=log) as server,
+        home_of_its_own(bento, port) as home,
+        subprocess.Popen(
+            command, env=environment() | home | ALONE, stdin=subprocess.PIPE, stdout=log, stderr=log
+        ) as server,
     ):
         try:
             deadline = time.monotonic() + START_SECONDS
@@ -144,11 +179,7 @@ def running(bento: str, port: int | None = None) -> Iterator[str]:
                 time.sleep(0.1)
             yield url
         finally:
-            server.terminate()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
+            server.terminate()  # then the tether is let go of: what does not end within its grace is killed
 
 
 def serve_command(bento: str, port: int) -> list[str]:
@@ -156,14 +187,48 @@ def serve_command(bento: str, port: int) -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
 
 
+@contextmanager
+def home_of_its_own(bento: str, port: int) -> Iterator[dict[str, str]]:
+    """Yield the environment of a service on this port: see `make_home`; the folder goes with the block."""
+    home = make_home(bento, port)
+    try:
+        yield {"BENTOML_HOME": str(home)}
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def make_home(bento: str, port: int) -> Path:
+    """Make a folder that is BentoML's home to the one service on this port, and return it.
+
+    BentoML keeps a service's metrics in its home and empties them when the next one starts there. The bento is a copy,
+    so that it may be built anew meanwhile; the models are those of BENTOML_HOME.
+    """
+    store, name, version = Path(_home()), *bento.split(":")
+    home = store / "served" / str(port)
+    built = store / "bentos" / name / version
+    if not built.exists():
+        raise RuntimeError(f"{bento} is not in BentoML's store {store}: promote {version} again to build it")
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(built, home / "bentos" / name / version)
+    (home / "models").symlink_to(store / "models")
+    return home
+
+
 def serve_champion() -> None:
-    """Become the service of the champion, in the foreground, on SERVICE_PORT."""
+    """Become the service of the champion, in the foreground, on SERVICE_PORT.
+
+    Raises RuntimeError where somebody listens on that port already.
+    """
     settings = get_settings()
-    bento = build_bento.fn(registry.find(registry.CHAMPION))
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", settings.service_port)) == 0:
+            raise RuntimeError(f"port {settings.service_port} is in use: stop what runs there, or set SERVICE_PORT")
+    bento = store_bento(registry.find(registry.CHAMPION))
     print(f"{bento} on http://127.0.0.1:{settings.service_port} (Ctrl-C stops it)", flush=True)
     command = serve_command(bento, settings.service_port)
     # The bento is a copy elsewhere: it is told where the project's things are.
     places = {"WAREHOUSE_URL": settings.warehouse_url.get_secret_value(), "PROJECT_HOME": str(PROJECT)}
+    places["BENTOML_HOME"] = str(make_home(bento, settings.service_port))
     os.execve(command[0], command, environment() | places)  # noqa: S606 (our own interpreter)
 
 
@@ -176,7 +241,8 @@ def _ready(url: str) -> bool:
 
 def _bentoml(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bentoml", *arguments]
-    done = subprocess.run(command, env=environment(), cwd=PROJECT, capture_output=True, text=True, check=False)
+    wide = {"COLUMNS": "9999"}  # it would break a long path in two
+    done = subprocess.run(command, env=environment() | wide, cwd=PROJECT, capture_output=True, text=True, check=False)
     if check and done.returncode:
         raise RuntimeError(f"bentoml {' '.join(arguments)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
     return done
@@ -205,3 +271,5 @@ if __name__ == "__main__":
         serve_champion()
     except LookupError as error:
         sys.exit(f"nothing to serve: {error}")
+    except RuntimeError as error:
+        sys.exit(str(error))

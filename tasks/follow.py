@@ -7,42 +7,65 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from models.movie import Movie
+from settings import get_settings
+from tasks import tether
 from tasks.bento import import_model, model_tag
 from tasks.probing import GOLDEN_MOVIES, LEVEL
 from tasks.rating import rate
-from tasks.registry import CHAMPION, find
+from tasks.registry import CHAMPION, Version, find
 
-SECONDS = 5
+SECONDS, LONGEST = 5.0, 300.0  # between looks, and between tries of what fails again and again
 
 
 def main() -> None:
     """Look every few seconds, until the service is gone."""
     parser = argparse.ArgumentParser(description="Tell a service of new champions")
     parser.add_argument("--serving", required=True, help="the version that it serves, for example v7")
-    said, parent = parser.parse_args().serving, os.getppid()
-    while os.getppid() == parent:
+    follow(parser.parse_args().serving, lambda news: print(json.dumps(news), flush=True))
+
+
+def follow(serving: str, say: Callable[[dict[str, Any]], None]) -> None:
+    """Say for ever what the champion is whenever it is another, or what keeps it from being told.
+
+    A champion counts as told only then: what failed is tried again after growing pauses, another one at once.
+    """
+    told, news = serving, {"tag": f"{get_settings().model_name}:{serving}"}
+    failed, pause, due = "", SECONDS, 0.0
+    while True:
+        wanted = "the registry"
         try:
             champion = find(CHAMPION)
-            if champion.label != said:
-                said = champion.label
-                import_model(champion)
-                rated = rate(champion, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [LEVEL])
-                answers = np.stack([rated.ratings, *rated.intervals[LEVEL]], axis=1).tolist()
-                _say({"tag": model_tag(champion), "movies": GOLDEN_MOVIES, "answers": answers})
+            wanted = champion.label
+            if wanted != told and (wanted != failed or time.monotonic() >= due):
+                news = prepare(champion)
+                say(news)
+                told, failed = wanted, ""
+            elif wanted == told and failed:
+                say(news)
+                failed = ""
         except Exception as error:
-            _say({"tag": said, "error": f"{type(error).__name__}: {error}"[:300]})
-        time.sleep(SECONDS)
+            pause = min(2 * pause, LONGEST) if wanted == failed else SECONDS
+            failed, due = wanted, time.monotonic() + pause
+            tag = "" if wanted == "the registry" else model_tag(champion)
+            say({"tag": tag, "error": f"{type(error).__name__}: {error}"[:300]})
+        time.sleep(pause if failed == "the registry" else SECONDS)
 
 
-def _say(news: dict[str, object]) -> None:
-    print(json.dumps(news), flush=True)
+def prepare(champion: Version) -> dict[str, Any]:
+    """Put a champion into BentoML's store; return its tag there and what it answers to the golden movies."""
+    import_model(champion)
+    rated = rate(champion, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [LEVEL])
+    answers = np.stack([rated.ratings, *rated.intervals[LEVEL]], axis=1).tolist()
+    return {"tag": model_tag(champion), "movies": GOLDEN_MOVIES, "answers": answers}
 
 
 if __name__ == "__main__":
+    tether.hold()
     main()

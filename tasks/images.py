@@ -63,7 +63,7 @@ def build(version: Version) -> dict[str, str]:
             "premiere.model.sha256": version.tags["sha256"],
             "premiere.data": version.tags["data"],
         }
-        tag = bento.build_bento.fn(version)
+        tag = bento.store_bento(version)
         command = [sys.executable, "-m", "bentoml", "containerize", tag, "--image-tag", address]
         for name, value in labels.items():
             command += ["--opt", f"label={name}={value}"]

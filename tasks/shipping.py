@@ -41,7 +41,7 @@ def prepare(version: Version, target: Target, before: dict[Target, Shipment]) ->
     """Build, upload and verify a version for a target; `before` holds the targets that were prepared already."""
     match target:
         case "bento":
-            return Shipment(target=target, where=bento.build_bento.fn(version), digest=bento.content(version))
+            return Shipment(target=target, where=bento.store_bento(version), digest=bento.content(version))
         case "s3":
             return _export(version)
         case "image":
@@ -90,7 +90,7 @@ def in_use(target: Target) -> str:
 
 def _export(version: Version) -> Shipment:
     """Put the bento into the store as one file, read it back, and write its manifest last."""
-    store, tag = _bucket(), bento.build_bento.fn(version)
+    store, tag = _bucket(), bento.store_bento(version)
     key = f"bentos/{tag.replace(':', '-')}-{version.tags['sha256'][:12]}.bento"
     try:
         digest = str(json.loads(store.read(f"{key}.json"))["sha256"])

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from settings import PROJECT, Settings
 from tasks.catalogue import list_partitions
 from tasks.store import open_store
+from tasks.tether import tethered
 from tasks.tmdb import RateLimiter, TmdbClient
 
 Result = TypeVar("Result")
@@ -87,8 +88,9 @@ def _source(name: SourceName, settings: Settings) -> Iterator[Source]:
             raise ValueError("source tmdb needs TMDB_API_TOKEN, a read access token; without one use source sample")
         yield Source("tmdb", settings.tmdb_base_url, settings.tmdb_api_token, settings.tmdb_rate)
         return
-    command = [sys.executable, "-m", "sample.tmdb_server", "--port", "0", "--token", SAMPLE_TOKEN]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
+    command = tethered(sys.executable, "-m", "sample.tmdb_server", "--port", "0", "--token", SAMPLE_TOKEN)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=PROJECT, stdin=pipe, stdout=pipe, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""
             if not line.startswith("http://"):

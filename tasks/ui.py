@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from settings import get_settings
+from tasks.tether import tethered
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 
@@ -47,7 +48,7 @@ def main() -> int:
     try:
         for name, command in commands.items():
             running[name] = subprocess.Popen(
-                command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+                tethered(*command), env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
             )
             print(name, flush=True)
         print("Ctrl-C stops both. To run flows on this server: export PREFECT_API_URL=http://127.0.0.1:4200/api")
@@ -60,10 +61,10 @@ def main() -> int:
         return 0
     finally:
         for process in running.values():
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+            assert process.stdin
+            process.stdin.close()  # lets go of the tether
         for process in running.values():
-            process.wait(20)
+            process.wait()
 
 
 if __name__ == "__main__":
