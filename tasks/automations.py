@@ -1,4 +1,5 @@
-"""Prefect's automations: runs lost in Pending give their place back, and failed runs are told to a webhook.
+"""What the Prefect server does by itself: runs lost in Pending give their place back, failed runs are told to a
+webhook, and runs that ask TMDB at once share its rate.
 
 They need PREFECT_EXPERIMENTAL_EVENTS=true on the server, too. Runs of deployments with the tag `premiere` are meant.
 
@@ -16,6 +17,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, SendNotification
 
 from settings import get_settings
+from tasks.shared_rate import make_shared_rate
 
 PENDING_SECONDS = 900  # a container on ECS may take 600 to start
 OUR_RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -92,6 +94,8 @@ def main() -> None:
     seconds = parser.parse_args().pending_seconds
     url = get_settings().alert_webhook_url
     put(free_lost_runs(seconds))
+    make_shared_rate(get_settings().tmdb_rate)
+    print("one rate for all runs that ask TMDB")
     if url:
         put(tell_of_failures(url.get_secret_value()))
     else:

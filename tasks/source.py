@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from settings import PROJECT, Settings
 from tasks.catalogue import list_partitions
+from tasks.shared_rate import SharedRate
 from tasks.store import open_store
 from tasks.tether import tethered
 from tasks.tmdb import RateLimiter, TmdbClient
@@ -67,7 +69,8 @@ class Tmdb:
 def open_tmdb(name: SourceName, settings: Settings) -> Iterator[Tmdb]:
     """Connect to the source of that name."""
     with _source(name, settings) as source, start_blocking_portal() as portal:
-        client = TmdbClient(source.base_url, source.token.get_secret_value(), _limiter(source))
+        shared = SharedRate().permit if name == "tmdb" and PREFECT_API_URL.value() else None
+        client = TmdbClient(source.base_url, source.token.get_secret_value(), _limiter(source), permit=shared)
         with portal.wrap_async_context_manager(client):
             yield Tmdb(name, client, portal)
 

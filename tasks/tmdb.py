@@ -93,10 +93,16 @@ class TmdbClient:
     """An async client; use it as `async with`."""
 
     def __init__(
-        self, base_url: str, token: str, limiter: RateLimiter, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        base_url: str,
+        token: str,
+        limiter: RateLimiter,
+        transport: httpx.AsyncBaseTransport | None = None,
+        permit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`permit` is awaited before each request, where others outside this process share the rate."""
         self.tally = Tally()
-        self._limiter = limiter
+        self._limiter, self._permit = limiter, permit
         self._gate = asyncio.Semaphore(CONNECTIONS)
         self._http = httpx.AsyncClient(
             base_url=base_url,
@@ -139,6 +145,8 @@ class TmdbClient:
         self, path: str, params: dict[str, Any] | None, fault_of: Callable[[dict[str, Any]], str | None]
     ) -> tuple[dict[str, Any] | None, str | None, float]:
         """Return the body or None, the name of a fault that may pass, and the seconds that TMDB asks to wait."""
+        if self._permit:
+            await self._permit()
         await self._limiter.wait()
         self.tally.requests += 1
         try:

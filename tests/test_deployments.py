@@ -191,6 +191,33 @@ def test_three_workers_tune_one_study_then_a_person_approves_the_promotion(
     assert {"promotion", "ledger", "model-against-baselines"} <= {artifact["key"] for artifact in artifacts}
 
 
+SHARE = """
+import asyncio, time
+from tasks.shared_rate import SharedRate
+async def main():
+    shared = SharedRate(at_once=10)
+    await shared.permit()
+    print(time.time(), flush=True)
+    for _ in range(29):
+        await shared.permit()
+    print(time.time(), flush=True)
+asyncio.run(main())
+"""
+
+
+def test_two_runs_that_ask_at_once_share_one_rate(prefect: dict[str, str]) -> None:
+    command = "from tasks.shared_rate import make_shared_rate; make_shared_rate(100); make_shared_rate(10)"
+    subprocess.run([sys.executable, "-c", command], env=prefect, cwd=PROJECT, check=True)
+    both = [
+        subprocess.Popen([sys.executable, "-c", SHARE], env=prefect, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    times = [float(line) for process in both for line in process.communicate(timeout=60)[0].split()]
+    assert len(times) == 4
+    # 60 permits at 10 a second, the first 20 (of the limit's slots) and each one's last at once.
+    assert max(times) - min(times) > (60 - 20 - 20) / 10 * 0.8
+
+
 def test_a_run_lost_in_pending_frees_its_pool_and_a_webhook_hears_of_it(prefect: dict[str, str]) -> None:
     heard: list[Any] = []
 
