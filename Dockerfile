@@ -19,4 +19,4 @@ USER premiere
 # docker build --build-arg SOURCE_COMMIT=$(git rev-parse HEAD): an image has no checkout to ask
 ARG SOURCE_COMMIT=unknown
 ENV SOURCE_COMMIT=$SOURCE_COMMIT
-ENV PYTHONPATH=/app PYTHONUNBUFFERED=1
+ENV PYTHONPATH=/app PYTHONUNBUFFERED=1 DATA_HOME=/data

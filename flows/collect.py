@@ -27,6 +27,7 @@ from tasks.collecting import (
     show_slices,
 )
 from tasks.command_line import run_from_shell
+from tasks.parameters import check_parameters
 from tasks.purging import purge_old
 from tasks.slices import HISTORY_YEARS, first_release
 from tasks.source import SourceName, open_tmdb, source_to_collect
@@ -56,6 +57,7 @@ def collect_movies(
     max_refused: largest share of movies that may not fit the declared schema before the run stops, 0 to 1.
     years: how many years before the scheduled date to begin; default: 20.
     """
+    check_parameters(**locals())
     settings, log = get_settings(), get_run_logger()
     logical_date, daily = runtime.flow_run.scheduled_start_time.date(), start is None and end is None and years is None
     source = source or source_to_collect(settings)
@@ -67,6 +69,7 @@ def collect_movies(
     known = min((p.start for p in before), default=None) if daily else None
     start = start or first_release(logical_date, years or HISTORY_YEARS, known)
     end = end or date(logical_date.year + 1, 12, 31)
+    check_parameters(start=start, end=end)
     there, gone = fresh_partitions(store, before, logical_date), known_gone(before, logical_date)
     fresh = {name for name, partition in there.items() if is_settled(partition)}
     partitions = []

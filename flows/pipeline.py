@@ -17,6 +17,7 @@ from settings import get_settings
 from tasks.bento import ask_service, build_bento
 from tasks.command_line import run_from_shell
 from tasks.ledger import Target
+from tasks.parameters import check_parameters
 from tasks.registry import current_champion
 from tasks.source import SourceName, source_to_collect
 from tasks.summary import pick_movie, summarise
@@ -48,6 +49,7 @@ def run_pipeline(
     ship_to: bento, s3, image, registry, ecs, compose: where a new champion's service goes.
     require_approval: whether a person must approve in the Prefect UI before anything moves.
     """
+    check_parameters(**locals())
     source = source or source_to_collect(get_settings())
     today = runtime.flow_run.scheduled_start_time.date()
     collected = collect_movies(start, end, min_votes, source)

@@ -11,6 +11,7 @@ from prefect import flow, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
+from tasks.parameters import check_parameters
 from tasks.registry import CHAMPION, find
 from tasks.source import SourceName, source_to_learn_from
 from tasks.upcoming import coming, keep, score, show
@@ -23,6 +24,7 @@ def predict_upcoming(source: SourceName | None = None, as_of: date | None = None
     source: tmdb or sample; default: tmdb where a token is set or its movies were collected.
     as_of: the day to look ahead from; default: the scheduled date.
     """
+    check_parameters(**locals())
     source = source or source_to_learn_from(get_settings())
     today = as_of or runtime.flow_run.scheduled_start_time.date()
     champion = find(CHAMPION)

@@ -15,6 +15,7 @@ from tasks.bento import build_bento, try_bento
 from tasks.command_line import run_from_shell
 from tasks.lease import Taken
 from tasks.ledger import Target
+from tasks.parameters import check_parameters
 from tasks.probing import LATENCY_MS
 from tasks.promoting import alone, approved, compare, finish_move, promote, ship
 from tasks.reconciling import adopt as adopt_alias
@@ -55,6 +56,7 @@ def promote_model(
     adopt: make the ledger agree with an alias that was moved by hand, and do nothing else.
     restore: bring an alias that was moved by hand back to what the ledger says, and do nothing else.
     """
+    check_parameters(**locals())
     log = get_run_logger()
     gate = Gate(confidence, segment_margin, coverage_margin, interval_margin, refresh_days, refresh_margin)
     try:

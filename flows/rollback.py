@@ -8,6 +8,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from tasks.command_line import run_from_shell
+from tasks.parameters import check_parameters
 from tasks.promoting import alone, finish_move, roll_back
 from tasks.reconciling import require_agreement
 
@@ -22,6 +23,7 @@ def rollback_model(reason: str = "", leave: int | None = None) -> dict[str, str 
     reason: why, for the ledger.
     leave: number of the version to leave; once it is left, the same command again changes nothing.
     """
+    check_parameters(**locals())
     log = get_run_logger()
     with alone() as held:
         record = finish_move(held)

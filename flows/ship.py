@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 
 from tasks.command_line import run_from_shell
 from tasks.ledger import Target
+from tasks.parameters import check_parameters
 from tasks.promoting import alone, finish_move, ship
 from tasks.reconciling import require_agreement
 from tasks.registry import CHAMPION, find
@@ -20,6 +21,7 @@ def ship_model(to: list[Target] = ["registry"]) -> dict[str, str]:  # noqa: B006
 
     to: bento, s3, image, registry, ecs, compose.
     """
+    check_parameters(**locals())
     log = get_run_logger()
     with alone() as held:
         finish_move(held)

@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
+from tasks.parameters import check_parameters
 from tasks.rating import rated_by_champion, what_champion_lacks
 from tasks.registry import CHALLENGER, check_registry, describe, find_trained, register, run_metrics, set_alias
 from tasks.source import RatingsName, source_to_learn_from
@@ -34,6 +35,7 @@ def train_model(
     seed: of the search and of the learners.
     minutes: after so many no further trial is begun; asked again, the search goes on where it stopped.
     """
+    check_parameters(**locals())
     settings, log = get_settings(), get_run_logger()
     source = source or source_to_learn_from(settings)
     check_registry()

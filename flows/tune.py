@@ -12,6 +12,7 @@ from prefect import flow, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
+from tasks.parameters import check_parameters
 from tasks.source import RatingsName, source_to_learn_from
 from tasks.training import load_movies, split, study_name
 from tasks.tuning import tune
@@ -33,6 +34,7 @@ def tune_worker(
     seed: of the search and of the learners.
     minutes: after so many no further trial is begun.
     """
+    check_parameters(**locals())
     settings = get_settings()
     source = source or source_to_learn_from(settings)
     movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())

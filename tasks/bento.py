@@ -28,10 +28,11 @@ import httpx
 import yaml
 from prefect import task
 
-from settings import PROJECT, get_settings
+from settings import PROJECT, get_settings, make_folder
 from tasks import registry
 from tasks.probing import probe
 from tasks.registry import Version
+from tasks.retrying import worth_another_try
 from tasks.tether import tethered
 
 START_SECONDS = 60
@@ -39,7 +40,13 @@ START_SECONDS = 60
 ALONE = {"SERVICE_API_TOKEN": "", "SERVICE_PER_MINUTE": "0", "FOLLOW_REGISTRY": "false", "RECORD_PREDICTIONS": "false"}
 
 
-@task(name="build bento", task_run_name="build bento {version.label}", retries=1, retry_delay_seconds=5)
+@task(
+    name="build bento",
+    task_run_name="build bento {version.label}",
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=worth_another_try,
+)
 def build_bento(version: Version) -> str:
     """Put the model into BentoML's store and build the bento, unless they are there; return the bento's tag."""
     return store_bento(version)
@@ -249,9 +256,7 @@ def _bentoml(*arguments: str, check: bool = True) -> subprocess.CompletedProcess
 
 
 def _home() -> str:
-    home: Path = get_settings().bentoml_home
-    home.mkdir(parents=True, exist_ok=True)
-    return str(home)
+    return str(make_folder(get_settings().bentoml_home, "BENTOML_HOME"))
 
 
 def environment() -> dict[str, str]:

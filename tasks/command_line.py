@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import inspect
 import logging
 import re
+import sys
 import types
 import typing
 import warnings
 from datetime import date
 from typing import Any
 
+from asgi_lifespan import LifespanManager
 from prefect import Flow
+from prefect.client import base
 from prefect.logging.configuration import setup_logging
 from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.settings import PREFECT_API_URL
+
+START_SECONDS = 300.0  # for Prefect's own server; Prefect gives it 30, too few on a busy machine
 
 
 def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
@@ -39,7 +46,47 @@ def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
             metavar=None if choices else kind.__name__.upper(),
             help=helps.get(name, ""),
         )
-    return flow(**vars(parser.parse_args(argv)))
+    options = vars(parser.parse_args(argv))
+    if not PREFECT_API_URL.value():
+        base.LifespanManager = _PatientStart  # type: ignore[attr-defined, assignment]
+        asyncio.run(_migrate())
+    return flow(**options)
+
+
+class _PatientStart(LifespanManager):
+    """Starts Prefect's own server, inside this process, and says so where it takes too long."""
+
+    def __init__(self, app: Any, **_: Any) -> None:
+        super().__init__(app, startup_timeout=START_SECONDS, shutdown_timeout=START_SECONDS)
+
+    async def startup(self) -> None:
+        try:
+            await super().startup()
+        except TimeoutError:
+            raise TimeoutError(
+                f"Prefect's own server did not start within {START_SECONDS:.0f} s: try again when this machine is less "
+                "busy, or start a server that stays, with make ui, and export PREFECT_API_URL=http://127.0.0.1:4200/api"
+            ) from None
+
+
+async def _migrate() -> None:
+    """Bring the database of Prefect's own server to its newest tables, which takes long on a new one."""
+    # Slow, and only needed where no server is named.
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from prefect.server.database.alembic_commands import alembic_config
+    from prefect.server.database.dependencies import provide_database_interface
+
+    database = provide_database_interface()
+    if database.database_config.is_inmemory():
+        return  # made by whoever opens it
+    scripts = ScriptDirectory.from_config(alembic_config())  # type: ignore[no-untyped-call]
+    scripts.version_locations = [str(database.orm.versions_dir)]
+    async with (await database.engine()).connect() as connection:
+        present = await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_heads())
+    if present != tuple(scripts.get_heads()):
+        print("Making Prefect's database, once: up to a minute or two", file=sys.stderr, flush=True)
+        await database.create_db()  # type: ignore[no-untyped-call]
 
 
 class _News(logging.Filter):

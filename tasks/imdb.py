@@ -30,6 +30,7 @@ from models.movie import FIRST_DATE, LAST_DATE, MAX_RUNTIME
 from settings import get_settings
 from tasks.catalogue import list_partitions
 from tasks.partitions import SCHEMA, Partition, write_partition
+from tasks.retrying import worth_another_try
 from tasks.store import open_store
 from tasks.tmdb import now
 
@@ -58,7 +59,7 @@ RATINGS_RULES = {
 NEVER_NULL = ("tconst", "isAdult", "averageRating", "numVotes")
 
 
-@task(name="read IMDb", tags=["imdb"], retries=2, retry_delay_seconds=60)
+@task(name="read IMDb", tags=["imdb"], retries=2, retry_delay_seconds=60, retry_condition_fn=worth_another_try)
 def read_imdb(logical_date: date) -> Partition:
     """Read all movies of IMDb's data sets into one partition, unless this day's is there."""
     settings = get_settings()

@@ -22,14 +22,16 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 from prefect import runtime, task
 
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.movie import INPUTS, Movie
-from settings import PROJECT, get_settings
+from settings import PROJECT, get_settings, make_room, without_secrets
 from tasks.report import model_card, plots, save
+from tasks.retrying import worth_another_try
 from tasks.tmdb import now
 from tasks.training import by_slice, comparison
 from tasks.tuning import LOCKED, Tuned, without_passwords
@@ -89,14 +91,26 @@ def client() -> Any:
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    uri = get_settings().mlflow_tracking_uri
+    uri = _tracking_uri()
     mlflow.set_tracking_uri(f"{uri}?timeout={LOCKED}" if uri.startswith("sqlite:") and "?" not in uri else uri)
     return mlflow.MlflowClient()
 
 
+def _tracking_uri() -> str:
+    """Return MLflow's address. Its errors quote it: user and password of a server go where MLflow takes them, too."""
+    uri = get_settings().mlflow_tracking_uri.get_secret_value()
+    if not uri.startswith("http"):
+        return make_room(uri, "MLFLOW_TRACKING_URI")
+    parts = urlsplit(uri)
+    if parts.username:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+    return without_secrets(uri)
+
+
 def check_registry() -> None:
     """Raise RegistryAway, with what to do about it, unless MLflow answers and takes a tag and a file."""
-    uri = get_settings().mlflow_tracking_uri
+    uri = without_secrets(get_settings().mlflow_tracking_uri.get_secret_value())
     try:
         with _impatient(), tempfile.TemporaryDirectory() as folder:
             mlflow_client = client()
@@ -138,7 +152,7 @@ def inputs(movies: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-@task(name="register", retries=2, retry_delay_seconds=5)
+@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_another_try)
 def register(
     shipped: RatingModel,
     judged: RatingModel,
@@ -405,7 +419,7 @@ def _experiment(mlflow_client: Any) -> str:
     found = mlflow_client.get_experiment_by_name(EXPERIMENT)
     if found:
         return str(found.experiment_id)
-    uri = get_settings().mlflow_tracking_uri
+    uri = _tracking_uri()
     location = None
     if uri.startswith("sqlite:///"):
         location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()

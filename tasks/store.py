@@ -19,6 +19,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from settings import make_folder
+
 BLOCK = "s3-bucket/"
 PARTIAL = ".partial-"  # begins the names of files that are being written
 
@@ -87,8 +89,7 @@ class FolderStore:
     def _written(self, key: str, data: bytes) -> Iterator[str]:
         """Yield a file beside `key` that holds the bytes and is gone afterwards."""
         path = self.folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
+        handle, partial = tempfile.mkstemp(dir=make_folder(path.parent, "STORE_URI"), prefix=PARTIAL)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -168,6 +169,6 @@ def open_store(uri: str) -> Store:
     parts = urlsplit(uri)
     if parts.scheme == "s3":
         if len(parts.netloc) < 3:
-            raise ValueError(f"STORE_URI {uri!r} names no bucket: write s3://bucket/prefix")
+            raise ValueError("STORE_URI names no bucket: write s3://bucket/prefix")
         return S3Store(parts.netloc, parts.path)
     return FolderStore(Path(uri))

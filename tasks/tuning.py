@@ -34,7 +34,7 @@ from sqlalchemy.exc import DBAPIError
 from models.estimator import FAMILIES, RatingModel
 from models.features import MovieFeatures
 from models.folds import make_folds, number, trees_needed
-from settings import with_driver
+from settings import make_room, with_driver
 
 TUNING_YEARS, STOPPING_YEARS = 4, 2
 TREES = "n_estimators"
@@ -153,7 +153,7 @@ def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
     # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", message="Heartbeat of storage")
-    database = _open_database(with_driver(storage))
+    database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
     study = optuna.create_study(
         study_name=name,
         storage=database,

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from settings import get_settings
+from settings import get_settings, without_secrets
 from tasks.tether import tethered
 
 PREFECT_PORT, MLFLOW_PORT = 4200, 5000
@@ -20,7 +20,7 @@ PREFECT_PORT, MLFLOW_PORT = 4200, 5000
 
 def main() -> int:
     """Run both until one ends or a signal comes; stop both."""
-    uri = get_settings().mlflow_tracking_uri
+    uri = get_settings().mlflow_tracking_uri.get_secret_value()
     here = Path(sys.executable).parent
     commands = {
         f"Prefect  http://127.0.0.1:{PREFECT_PORT}": [
@@ -32,13 +32,14 @@ def main() -> int:
         ]
     }
     if uri.startswith("http"):
-        print(f"MLflow   {uri}")
+        print(f"MLflow   {without_secrets(uri)}")
     else:
         commands[f"MLflow   http://127.0.0.1:{MLFLOW_PORT}"] = [
             *(str(here / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT)),
-            *("--backend-store-uri", uri, "--workers", "1"),
+            *("--workers", "1"),
         ]
     environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not among the arguments, which everybody on this host can read
         "PREFECT_EXPERIMENTAL_EVENTS": "true",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         "MLFLOW_LOGGING_LEVEL": "ERROR",

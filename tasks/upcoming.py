@@ -18,6 +18,7 @@ from settings import get_settings
 from tasks.catalogue import read_catalogue
 from tasks.rating import rate
 from tasks.registry import Version
+from tasks.retrying import worth_another_try
 from tasks.store import open_store
 from tasks.warehouse import connect
 
@@ -62,7 +63,7 @@ def score(movies: pd.DataFrame, champion: Version, source: str, today: date) -> 
     ]
 
 
-@task(name="keep upcoming", retries=2, retry_delay_seconds=10)
+@task(name="keep upcoming", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
 def keep(rows: list[dict[str, Any]], source: str, today: date) -> str:
     """Write a day's list to the store and the warehouse, in place of an earlier one of the day; return its key."""
     key = f"{source}/upcoming/{today}.parquet"

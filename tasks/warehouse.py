@@ -15,7 +15,7 @@ from prefect import task
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.tables import JSON
-from settings import get_settings
+from settings import get_settings, make_room, without_secrets
 from tasks.catalogue import open_catalogue
 from tasks.retrying import worth_another_try
 from tasks.run_log import log
@@ -63,7 +63,7 @@ def mirror(source: str) -> int:
         changed = bring_up_to_date(engine, open_store(get_settings().store_uri), source)
     finally:
         engine.dispose()
-    log().info("%d rows changed in %s", changed, engine.url.render_as_string(hide_password=True))
+    log().info("%d rows changed in %s", changed, without_secrets(get_settings().warehouse_url.get_secret_value()))
     return changed
 
 
@@ -90,7 +90,7 @@ def bring_up_to_date(engine: sa.Engine, store: Store, source: str) -> int:
 
 def connect() -> sa.Engine:
     """Open the warehouse and make its table where there is none."""
-    engine = sa.create_engine(get_settings().warehouse_url.get_secret_value())
+    engine = sa.create_engine(make_room(get_settings().warehouse_url.get_secret_value(), "WAREHOUSE_URL"))
     METADATA.create_all(engine)
     return engine
 
