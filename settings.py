@@ -253,6 +253,8 @@ def get_settings() -> Settings:
     """Read the environment and `.env` once; what is set in the environment, even to nothing, goes before `.env`."""
     # Into the environment: boto3 finds its AWS variables there.
     load_dotenv(stream=io.StringIO(read_env_file(PROJECT / ".env")))
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
+        del os.environ[name]  # work pools and compose hand it over as unset; boto3 takes it for a region of no name
     return Settings()
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +30,7 @@ class FakeFlow:
         return self.fn(**options)
 
 
-def test_options_are_the_parameters_with_their_types() -> None:
+def test_options_are_the_parameters_with_their_types(prefect_api: None) -> None:
     argv = "--start 2020-02-03 --trials 5 --ship-to a b --approve yes".split()
     assert run_from_shell(FakeFlow(), argv) == {  # type: ignore[arg-type]
         "start": date(2020, 2, 3),
@@ -59,3 +61,30 @@ def test_every_flow_has_help(module: str, options: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0
     assert all(option in done.stdout for option in options)
+
+
+def run_flow(home: Path, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a flow from the shell without a server, with a Prefect of its own."""
+    code = (
+        "from prefect import flow\nfrom tasks import command_line\n"
+        "@flow\ndef double(n: int = 3) -> int:\n    return 2 * n\n"
+        f"{before}\nprint('answer', command_line.run_from_shell(double, []))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(home), "PYTHONPATH": str(PROJECT)}
+    return subprocess.run([sys.executable, "-c", code], cwd=home, env=environment, capture_output=True, text=True)
+
+
+def test_the_first_run_says_that_it_makes_prefects_database_and_the_next_says_nothing(tmp_path: Path) -> None:
+    first, second = run_flow(tmp_path), run_flow(tmp_path)
+    assert "answer 6" in first.stdout
+    assert "answer 6" in second.stdout
+    assert first.stderr.count("Making Prefect's database") == 1
+    assert "Prefect's database" not in second.stderr
+
+
+def test_a_server_of_prefect_that_does_not_start_in_time_is_told_with_a_remedy(tmp_path: Path) -> None:
+    done = run_flow(tmp_path, "command_line.START_SECONDS = 0.0001")
+    assert done.returncode
+    assert "TimeoutError: Prefect's own server did not start within" in done.stderr
+    assert "PREFECT_API_URL" in done.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -56,7 +57,10 @@ WRONG_DATABASES = [
 # Set where a process starts, not handed over: by the image, by make serve, and for make serve.
 NOT_HANDED_OVER = {"DATA_HOME", "SOURCE_COMMIT", "PROJECT_HOME", "SERVICE_PORT"}
 AWS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
-TASK_ROLE = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}  # on Fargate the role says what a flow may do
+# On Fargate the task's role says what a flow may do, and what may be a secret comes from Secrets Manager: a name may
+# not stand in both places, and the environment of a task is there for all to read.
+FROM_AMAZON = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+FROM_AMAZON |= {name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 
 
 def set_to(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -92,7 +96,10 @@ def test_the_example_names_every_variable_and_no_other() -> None:
 def test_every_setting_is_handed_over_to_where_flows_run(name: str) -> None:
     environment = handed_over(name)
     wanted = {field.upper() for field in Settings.model_fields} - NOT_HANDED_OVER
-    wanted |= AWS - TASK_ROLE if "ecs" in name else AWS
+    wanted |= AWS
+    if name == "deploy/ecs-pool.json":
+        wanted -= FROM_AMAZON
+        assert all(secret in (PROJECT / name).read_text() for secret in FROM_AMAZON if "AWS" not in secret)
     assert {key for key in environment if not key.startswith(("PREFECT", "PREMIERE"))} - {"DATA_HOME"} == wanted
     for key in wanted - {"MLFLOW_TRACKING_URI"}:  # compose has a server of its own
         assert re.fullmatch(rf"{{{{ \${key} }}}}|\${{{key}:-.*}}", environment[key])
@@ -198,6 +205,14 @@ def test_all_that_is_kept_lies_in_data_home_unless_it_is_said_otherwise(
     assert get_settings().warehouse_url.get_secret_value() == "sqlite:////somewhere/other.db?timeout=5"
     set_to(monkeypatch, "WAREHOUSE_URL", "postgres://u:p@h/x")
     assert get_settings().warehouse_url.get_secret_value() == "postgresql+psycopg://u:p@h/x"
+
+
+def test_an_empty_variable_of_aws_is_unset(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in AWS:
+        monkeypatch.setenv(name, "")
+    get_settings()
+    assert not AWS & set(os.environ)
+    assert open_store("s3://bucket").uri == "s3://bucket"
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_not_tried_again(tmp_path: Path) -> None:

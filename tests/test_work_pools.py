@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from moto.moto_api import state_manager
 from prefect.client.schemas.objects import FlowRun
 from prefect_aws.workers import ecs_worker
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration, ECSWorker, ECSWorkerResult
+from prefect_docker.worker import DockerWorkerJobConfiguration
 
 from settings import PROJECT, Settings
 
@@ -122,6 +124,20 @@ def test_the_ecs_template_waits_long_enough_and_names_no_account() -> None:
     assert template["variables"]["properties"]["task_start_timeout_seconds"]["default"] >= 600
     assert template["job_configuration"]["match_latest_revision_in_family"] is True
     assert not any(word.isdigit() and len(word) == 12 for word in TEMPLATE.read_text().replace(":", " ").split())
+
+
+def test_containers_share_what_they_write_and_see_the_worker_s_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMDB_RATE", "7")
+    monkeypatch.delenv("STORE_URI", raising=False)
+    template = json.loads((PROJECT / "deploy" / "docker-pool.json").read_text())
+    made = DockerWorkerJobConfiguration.from_template_and_values(template, {"image": "i:1"}, client=object())
+    job = asyncio.run(made)
+    assert job.volumes == ["premiere-data:/data"]
+    assert job.env["TMDB_RATE"] == "7"
+    assert job.env["STORE_URI"] == ""  # unset
+    image = (PROJECT / "Dockerfile").read_text()
+    assert re.search(r"install -d -o premiere /data\b", image)  # a new volume takes over its owner
+    assert re.search(r"^ENV .*\bDATA_HOME=/data\b", image, re.MULTILINE)
 
 
 @pytest.mark.docker
