@@ -22,8 +22,6 @@ CHANCE = 0.05  # intervals fail where so few hits would be rarer than this
 PACE = 200  # looks at a champion after which an eighth of the risk is left to spend; half of it goes in the first 52
 RESERVE = 0.1  # of the risk, for what a saddlepoint is off by: a few per cent of a chance
 
-OWN_HALF = f"lower than baseline {LINEAR}"
-
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 Intervals = Mapping[float, tuple[ArrayLike, ArrayLike]]
 
@@ -153,7 +151,6 @@ def decide(
     except (ValueError, TypeError) as error:
         return Verdict("kept", f"predictions cannot be judged: {error}", figures)
     checks = [_beats(y, new, name, values, figures, gate) for name, values in rivals.items()]
-    half = next((check for check in checks if check.name == OWN_HALF), None)
     better = refresh = None
     if old is not None:
         better = _is_truly_better(y, new, old, look, figures, gate)
@@ -168,13 +165,22 @@ def decide(
     if old is not None:
         checks += [_is_no_worse(y[p], new[p], old[p], name, figures, gate) for name, p in parts.items() if p.any()]
     failed = [check for check in checks if not check.passed]
-    # What refreshes claims to be no worse than the champion, and no more: of its own half it may be a hair above.
-    if refresh and refresh.passed and all(check in (better, half) for check in failed):
+    if refresh and refresh.passed and failed == [better]:
         return Verdict("refreshed", refresh.words, figures, checks)
     if failed:
         return Verdict("kept", "; ".join(check.words for check in failed), figures, checks)
-    reason = f"challenger {figures['challenger rmse']:.4f} beats every baseline on {y.size} movies"
-    return Verdict("better", better.words if better else reason, figures, checks)
+    return Verdict("better", better.words if better else _of_a_first(y, figures), figures, checks)
+
+
+def _of_a_first(y: NDArray[np.float64], figures: dict[str, float]) -> str:
+    """Say what a first model beats, and of its own half that it does not where it does not."""
+    own, half = figures["challenger rmse"], figures.get(f"baseline {LINEAR} rmse", math.inf)
+    if own < half:
+        return f"challenger {own:.4f} beats every baseline on {y.size} movies"
+    return (
+        f"challenger {own:.4f} beats every baseline that needs no model on {y.size} movies; the {half:.4f} of its linear "
+        "member alone is less by no more than chance explains"
+    )
 
 
 def _pair(own: Intervals, rival: Intervals, y: NDArray[np.float64]) -> dict[float, tuple[Ends, Ends]]:
@@ -210,15 +216,16 @@ def _beats(
     figures: dict[str, float],
     gate: Gate,
 ) -> Check:
-    """Ask for certainty against what needs no model; of a model's own half, that the whole be no worse than it."""
-    words = f"challenger {figures['challenger rmse']:.4f} against {name} {figures[f'{name} rmse']:.4f}"
-    if name == f"baseline {LINEAR}":
-        lower = figures["challenger rmse"] < figures[f"{name} rmse"]
-        return Check(OWN_HALF, lower, f"{words}: the lower one is needed")
+    """Ask for certainty against what needs no model; of a model's own half, that the whole be not surely worse."""
     certainty = float((paired_bootstrap(y, rival, challenger) < 0).mean())
     figures[f"certainty against {name}"] = certainty
-    words = f"{words}: better in {certainty:.1%} of resamplings, {gate.confidence:.0%} are needed"
-    return Check(f"better than {name}", certainty >= gate.confidence, words)
+    own_half = name == f"baseline {LINEAR}"
+    needed = 1 - gate.confidence if own_half else gate.confidence
+    words = (
+        f"challenger {figures['challenger rmse']:.4f} against {name} {figures[f'{name} rmse']:.4f}: better in "
+        f"{certainty:.1%} of resamplings, {needed:.0%} are needed"
+    )
+    return Check(f"{'not surely worse' if own_half else 'better'} than {name}", certainty >= needed, words)
 
 
 def _is_truly_better(

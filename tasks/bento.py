@@ -70,6 +70,11 @@ def store_bento(version: Version) -> str:
     return tag
 
 
+def content_name(version: Version) -> str:
+    """Return a name for what a version's bento holds, model and code: the same name never means two things."""
+    return f"{version.label}-{version.tags['sha256'][:12]}-{code_digest(PROJECT)[:8]}"
+
+
 def code_digest(project: Path) -> str:
     """Return the SHA-256 of all that a bento is built from beside its model: what bentofile.yaml includes or names."""
     bentofile = project / "bentofile.yaml"

@@ -45,7 +45,7 @@ def engine() -> docker.DockerClient:
 
 def reference(version: Version) -> str:
     """Return the image's address. Its tag names the version and its content, so it never means two things."""
-    return f"{get_settings().image_repository}:{version.label}-{version.tags['sha256'][:12]}"
+    return f"{get_settings().image_repository}:{bento.content_name(version)}"
 
 
 def build(version: Version) -> dict[str, str]:

@@ -97,5 +97,7 @@ def check_parameters(**given: Any) -> None:
     start, end = given.get("start"), given.get("end")
     if start and end and start > end:
         faults.append(f"start is {start}, after end, which is {end}: it must be the earlier one; change places")
+    if given.get("adopt") and given.get("restore"):
+        faults.append("adopt and restore are both set: they exclude each other; choose one")
     if faults:
         raise ValueError(". ".join(faults))

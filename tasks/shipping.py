@@ -91,7 +91,7 @@ def in_use(target: Target) -> str:
 def _export(version: Version) -> Shipment:
     """Put the bento into the store as one file, read it back, and write its manifest last."""
     store, tag = _bucket(), bento.store_bento(version)
-    key = f"bentos/{tag.replace(':', '-')}-{version.tags['sha256'][:12]}.bento"
+    key = f"bentos/premiere-{bento.content_name(version)}.bento"
     try:
         digest = str(json.loads(store.read(f"{key}.json"))["sha256"])
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from models.body import BILLED, BadRecord, NoCredits, read_body, record
 from models.movie import Movie
-from tasks.catalogue import movie_table
+from tasks.partitions import movie_table
 from tasks.tmdb import now
 from tasks.warehouse import METADATA, MOVIES, upsert
 

@@ -23,10 +23,11 @@ from models import facts
 from models.body import record
 from serving.upcoming import _engine
 from settings import PROJECT, get_settings
-from tasks import bento, images, imdb, registry, training
-from tasks.catalogue import Partition, fingerprint, movie_table, write_partition
-from tasks.collecting import fresh_partitions
+from tasks import bento, catalogue, images, imdb, registry, training
+from tasks.catalogue import fingerprint, fold
+from tasks.collecting import fresh_partitions, is_settled
 from tasks.ledger import Record, Shipment, shipments
+from tasks.partitions import Partition, movie_table, write_partition
 from tasks.registry import CHALLENGER, Version, find, find_trained
 from tasks.slices import Slice
 from tasks.store import open_store
@@ -57,10 +58,21 @@ CACHES: dict[str, tuple[str, str]] = {
     ),
     "IMDb's partition": ("the logical date", "test_imdb_of_another_day_is_read_anew"),
     "model in BentoML's store": ("version, SHA-256", "test_a_model_of_another_version_or_content_is_imported_anew"),
-    "bento": ("version, its model's SHA-256", "test_a_bento_of_another_model_is_built_anew"),
-    "bento in S3": ("version, its model's SHA-256", "test_a_bento_lies_in_s3_with_its_manifest_and_damage_is_seen"),
+    "bento": (
+        "version, its model's SHA-256, the code",
+        "test_a_bento_of_another_model_is_built_anew",
+    ),
+    "snapshot of the catalogue": (
+        "each manifest's stamp, the code that folds",
+        "test_a_snapshot_is_of_its_partitions_and_of_the_code_that_made_it",
+    ),
+    "tasks.catalogue._code": ("the process", "test_a_snapshot_is_of_its_partitions_and_of_the_code_that_made_it"),
+    "bento in S3": (
+        "version, its model's SHA-256, the code",
+        "test_a_bento_lies_in_s3_with_its_manifest_and_damage_is_seen",
+    ),
     "image, here and in a registry": (
-        "repository, version, its model's SHA-256",
+        "repository, version, its model's SHA-256, the code",
         "test_an_image_is_of_one_repository_version_and_content",
     ),
     "shipments": ("version, target", "test_a_shipment_is_of_one_version_and_target"),
@@ -168,7 +180,8 @@ def test_a_slice_is_fresh_for_its_own_name_and_days_and_while_it_is_whole_and_th
     part = write_partition(store, data, slice=piece.name, start=piece.start, end=piece.end, expected=2, **source)
 
     def is_fresh(piece: Slice, part: Partition, day: date) -> bool:
-        return piece.name in fresh_partitions(store, [part], day)
+        found = fresh_partitions(store, [part], day).get(piece.name)
+        return found is not None and is_settled(found)
 
     assert is_fresh(piece, part, day + timedelta(days=6))
     assert not is_fresh(piece, part, day + timedelta(days=7))
@@ -245,7 +258,29 @@ def test_an_image_is_of_one_repository_version_and_content(environment: Path, mo
     monkeypatch.setenv("IMAGE_REPOSITORY", "registry.example/premiere")
     get_settings.cache_clear()
     addresses.add(images.reference(VERSION))
-    assert len(addresses) == 4
+    monkeypatch.setattr(bento, "code_digest", lambda _: "c" * 64)
+    addresses.add(images.reference(VERSION))
+    assert len(addresses) == 5
+
+
+def test_a_snapshot_is_of_its_partitions_and_of_the_code_that_made_it(
+    tmp_path: Path, bodies: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path)
+    facts: dict[str, Any] = {"source": "tmdb", "logical_date": date(2026, 1, 1), "slice": "a", "requests": 1}
+    facts |= {"start": date(2005, 1, 1), "end": date(2005, 12, 31), "expected": 1}
+
+    def folded(made_by: str) -> bytes:
+        monkeypatch.setattr(catalogue, "_code", lambda: made_by)
+        fold(store, "tmdb")
+        return store.read("tmdb/snapshot.json")
+
+    write_partition(store, movie_table([record(bodies[0], now())]), **facts)
+    snapshots = [folded("one"), folded("one"), folded("two")]
+    write_partition(store, movie_table([record(bodies[1], now())]), **facts)
+    snapshots.append(folded("two"))
+    assert snapshots[0] == snapshots[1]
+    assert len(set(snapshots)) == 3
 
 
 def test_a_shipment_is_of_one_version_and_target() -> None:

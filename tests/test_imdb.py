@@ -16,8 +16,9 @@ from flows.collect_imdb import collect_imdb
 from flows.train import train_model
 from models.body import record
 from settings import get_settings
-from tasks.catalogue import _frame, list_partitions, movie_table, read_catalogue, write_partition
+from tasks.catalogue import list_partitions, read_catalogue
 from tasks.imdb import BASICS, RATINGS, _Utf8, read_movies
+from tasks.partitions import movie_table, to_frame, write_partition
 from tasks.registry import find
 from tasks.store import FolderStore, open_store
 from tasks.tmdb import now
@@ -233,7 +234,7 @@ def test_movies_of_both_sources_join_by_imdb_id(
     facts |= {"start": date(2005, 1, 1), "end": date(2005, 12, 31), "expected": 1}
     write_partition(store, movie_table([record(body, now())]), **facts)
     table, _ = read_movies(write(tmp_path, LINES, ["tt0000010\t7.5\t1000"]), now())
-    movies = _frame(table)
+    movies = to_frame(table)
     joined = with_tmdb_facts(store, movies).set_index("imdb_id")
     both = joined.loc["tt0000010"]
     assert both["title"] == body["title"]

@@ -14,13 +14,14 @@ from conftest import SHARED
 from prefect import Flow
 
 from flows.collect import collect_movies
+from flows.promote import promote_model
 from models.movie import FIRST_DATE, LAST_DATE
 from models.promotion import Gate
 from settings import PROJECT
 from tasks.parameters import RULES, check_parameters
 
 NAN, INF, DAY = math.nan, math.inf, timedelta(days=1)
-FREE = {"reason", "require_approval"}  # a text, and true or false
+FREE = {"reason", "require_approval", "adopt", "restore"}  # a text, and true or false
 WRONG: dict[str, list[Any]] = {
     "start": [FIRST_DATE - DAY, LAST_DATE + DAY, date.max],
     "end": [FIRST_DATE - DAY, LAST_DATE + DAY, date.max],
@@ -35,7 +36,12 @@ WRONG: dict[str, list[Any]] = {
     "ship_to": [[], ["moon"]],
     "to": [[], ["moon"]],
     "confidence": [NAN, 0.5, 0.2, 1.0, 1.5, INF],
-    "slice_margin": [NAN, -0.1],
+    "segment_margin": [NAN, -0.1, INF],
+    "interval_margin": [NAN, -0.1, 1.1],
+    "refresh_days": [0, -1],
+    "refresh_margin": [NAN, 0, -0.1, 1.1],
+    "years": [0, -1, 151],
+    "leave": [0, -1],
     "coverage_margin": [NAN, -0.1, 0.5],
     "latency_ms": [NAN, 0, -1],
 }
@@ -53,7 +59,12 @@ RIGHT: dict[str, list[Any]] = {
     "ship_to": [["bento"], ["s3", "image", "registry", "ecs", "compose"]],
     "to": [["registry"]],
     "confidence": [0.51, 0.99],
-    "slice_margin": [0, 0.1],
+    "segment_margin": [0, 0.1],
+    "interval_margin": [0, 0.1],
+    "refresh_days": [1, 30],
+    "refresh_margin": [0.01, 1],
+    "years": [1, 150],
+    "leave": [1],
     "coverage_margin": [0, 0.49],
     "latency_ms": [0.1],
 }
@@ -96,6 +107,11 @@ def test_the_start_comes_before_the_end() -> None:
         collect_movies.fn(date(2020, 1, 1), date(2019, 1, 1))
 
 
+def test_to_adopt_and_to_restore_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="adopt and restore"):
+        promote_model.fn(adopt=True, restore=True)
+
+
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(ValueError, match=r"min_votes is -3.*trials is 0"):
         check_parameters(min_votes=-3, trials=0)
@@ -108,7 +124,7 @@ def test_a_start_after_the_end_that_is_left_out_is_refused(environment: Any, pre
 
 
 def test_the_gate_refuses_what_its_parameters_refuse() -> None:
-    for name in ("confidence", "coverage_margin"):
+    for name in inspect.signature(Gate).parameters:
         for value in WRONG[name]:
             with pytest.raises(ValueError):
                 Gate(**{name: value})

@@ -50,8 +50,13 @@ def test_no_baseline_is_beaten_in_words_only() -> None:
     assert verdict.outcome == "kept"
     assert "baseline linear model" in verdict.reason
     assert first(said(GOOD), BASELINES | {LINEAR: GOOD}).outcome == "kept"
-    barely = first(said(GOOD), BASELINES | {LINEAR: higher})  # of its own half the lower error is enough
+    barely = first(said(GOOD), BASELINES | {LINEAR: higher})  # of its own half no certainty is asked
     assert "beats every baseline" in barely.reason
+    noise = rng.normal(0, 1, 200)
+    hair = first(said(GOOD), BASELINES | {LINEAR: ACTUAL + 0.499 * noise / np.sqrt((noise**2).mean())})
+    assert hair.outcome == "better"
+    assert "beats every baseline that needs no model" in hair.reason
+    assert "the 0.4990 of its linear member alone" in hair.reason
     almost = ACTUAL + 0.51 * rng.normal(0, 1, 200) / OFF[0].std()
     assert first(said(GOOD), {"genre mean": almost}).outcome == "kept"  # of others certainty is asked
 

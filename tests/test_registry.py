@@ -18,7 +18,7 @@ from models.body import record
 from settings import get_settings
 from tasks import ledger, registry
 from tasks.bento import free_port
-from tasks.catalogue import movie_table, write_partition
+from tasks.partitions import movie_table, write_partition
 from tasks.rating import what_champion_lacks
 from tasks.registry import CHALLENGER, CHAMPION, RegistryAway, find, find_trained
 from tasks.store import open_store

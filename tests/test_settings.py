@@ -14,7 +14,7 @@ from conftest import SHARED
 from pydantic import ValidationError
 
 from settings import PROJECT, Settings, get_settings, make_folder, make_room, read_env_file, without_secrets
-from tasks.collecting import worth_another_try
+from tasks.retrying import worth_another_try
 from tasks.store import open_store
 
 MARK = "hunter2secret"

@@ -15,6 +15,7 @@ from conftest import S3Server, World
 from flows.ship import ship_model
 from settings import get_settings
 from tasks import images, ledger, registry
+from tasks.bento import content_name
 from tasks.ledger import Shipment
 from tasks.registry import CHAMPION
 from tasks.shipping import CHAMPION_KEY, activate, complete
@@ -62,7 +63,7 @@ def test_the_image_is_lean_says_what_it_is_answers_as_the_model_and_is_pushed_on
 ) -> None:
     version = registry.find(CHAMPION)
     where = ship_model(["registry"])
-    assert where["image"] == f"{repository}:{version.label}-{version.tags['sha256'][:12]}"
+    assert where["image"] == f"{repository}:{content_name(version)}"
     image = docker_engine.images.get(where["image"])
     config = image.attrs["Config"]
     assert image.attrs["Size"] <= images.MOST_BYTES
