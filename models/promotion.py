@@ -178,8 +178,8 @@ def _of_a_first(y: NDArray[np.float64], figures: dict[str, float]) -> str:
     if own < half:
         return f"challenger {own:.4f} beats every baseline on {y.size} movies"
     return (
-        f"challenger {own:.4f} beats every baseline that needs no model on {y.size} movies; the {half:.4f} of its linear "
-        "member alone is less by no more than chance explains"
+        f"challenger {own:.4f} beats every baseline that needs no model on {y.size} movies; the {half:.4f} of its "
+        "linear member alone is less by no more than chance explains"
     )
 
 

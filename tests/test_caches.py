@@ -30,7 +30,7 @@ from tasks.ledger import Record, Shipment, shipments
 from tasks.partitions import Partition, movie_table, write_partition
 from tasks.registry import CHALLENGER, Version, find, find_trained
 from tasks.slices import Slice
-from tasks.store import open_store
+from tasks.store import FolderStore, open_store
 from tasks.tmdb import now
 from tasks.training import code_hash, identify, study_name
 
