@@ -42,7 +42,8 @@ def train_model(
     lacking = what_champion_lacks()
     if lacking:
         log.warning("%s; training goes on without it", lacking)
-    movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
+    as_of = as_of or runtime.flow_run.scheduled_start_time.date()
+    movies = load_movies(source, as_of)
     question = identify(movies, source, trials, seed)
     version = find_trained(question)
     if not version:
@@ -60,7 +61,7 @@ def train_model(
         set_alias(CHALLENGER, version)
     else:
         judged = fit(train, best, seed, "before the hold-out")
-        tags = question | {"trials": str(trials)} | describe(judged, movies, source)
+        tags = question | {"trials": str(trials)} | describe(judged, movies, source, as_of)
         figures = judge(judged, train, holdout, rated_by_champion(holdout, tags))
         shipped = fit(movies, best, seed, "on everything")
         keep_sentiments(movies, source)

@@ -82,7 +82,8 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
         reason = "{} learned ratings of {}, the champion those of {}: give it a MODEL_NAME of its own"
         return _kept(reason.format(challenger.label, challenger.tags["source"], champion.tags["source"]))
     as_of = pd.Timestamp(challenger.tags["as_of"])
-    train, holdout = split_by_release(read_movies(challenger.tags["source"], as_of.date()), as_of)
+    movies = read_movies(challenger.tags["source"], _known_on(challenger).date())  # what it learned from itself
+    train, holdout = split_by_release(movies, as_of)
     until = [v.tags["judged_until"] for v in (challenger, champion) if v]
     unseen = holdout[holdout["release_date"] > pd.Timestamp(max(until))]
     if unseen.empty:
@@ -105,10 +106,15 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
         segments(unseen),
         gate,
         look=ledger.looks(ledger.read(), champion.number, challenger.number) if champion else 1,
-        learned_days=(as_of - pd.Timestamp(champion.tags["as_of"])).days if champion else 0,
+        learned_days=(_known_on(challenger) - _known_on(champion)).days if champion else 0,
         usual=usual_intervals(train, unseen, new.intervals),
     )
     return verdict, verdict_plot(actual, new.ratings, old.ratings if old else None)
+
+
+def _known_on(version: Version) -> pd.Timestamp:
+    """Return the day whose knowledge a version learned from; older versions tell that of their newest movie only."""
+    return pd.Timestamp(version.tags.get("known_on", version.tags["as_of"]))
 
 
 def _kept(reason: str) -> tuple[Verdict, None]:

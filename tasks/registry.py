@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Literal
@@ -246,10 +247,14 @@ def _register(
     return find(str(created.version))
 
 
-def describe(judged: RatingModel, movies: pd.DataFrame, source: str) -> dict[str, str]:
-    """Return what a person asks of a version, as tags: when, from what, by which code, in which training."""
+def describe(judged: RatingModel, movies: pd.DataFrame, source: str, known_on: date) -> dict[str, str]:
+    """Return what a person asks of a version, as tags: when, from what, by which code, in which training.
+
+    `known_on` is the day whose knowledge it learned from; `as_of` is the day after the newest movie of it.
+    """
     return {
         "training": str(runtime.flow_run.id or uuid.uuid4()),
+        "known_on": str(known_on),
         "as_of": str((movies["release_date"].max() + pd.Timedelta(days=1)).date()),
         "judged_until": judged.learned_until_,
         "family": judged.family,
