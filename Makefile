@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint serve ui bench container-push deploy image rollback ledger purge clean lock
+.PHONY: help run test test-fast check lint serve ui bench container-push deploy image rollback ledger purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -14,6 +14,9 @@ run: .venv/run  ## the main job: collect, train, promote, serve once; options in
 
 test: .venv/dev  ## all tests; options in ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: .venv/dev  ## the tests that need no server, database or training, in two workers
+	@$(BIN)/python -m pytest -m fast -n 2 $(ARGS)
 
 lint: .venv/dev  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -65,10 +65,15 @@ def make_folder(folder: Path, setting: str) -> Path:
 
 
 def make_room(url: str, setting: str) -> str:
-    """Make the folder of a SQLite database and return the address, of any database, as it is."""
+    """Make the folder of a SQLite database, where it lies below DATA_HOME, and return the address as it is.
+
+    Raises FileNotFoundError for another folder that is not there: it may be a slip of the pen.
+    """
     file = _sqlite_file(url)
-    if file:
+    if file and (get_settings().data_home in file.parents or file.parent.is_dir()):
         make_folder(file.parent, setting)
+    elif file:
+        raise FileNotFoundError(f"the folder {file.parent} of {setting} is not there: make it, or name another file")
     return url
 
 

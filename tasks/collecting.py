@@ -222,7 +222,9 @@ def fresh_partitions(store: Store, partitions: list[Partition], logical_date: da
 
     One whose movies are gone from the store, or not those that were written, is never fresh.
     """
-    source = partitions[0].source if partitions else ""
+    if not partitions:
+        return {}
+    source = partitions[0].source
     there, folded = set(store.keys(f"{source}/movies/")), {p.data_key for p in folded_partitions(store, source)}
     return {
         p.slice: p

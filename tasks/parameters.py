@@ -64,7 +64,7 @@ RULES: dict[str, Rule] = {
         "leave it out for the run's date",
     ),
     "seed": Rule(lambda seed: 0 <= seed <= MOST_SEED, f"lie between 0 and {MOST_SEED}", "0 is usual"),
-    "minutes": Rule(lambda minutes: minutes > 0, "be more than 0", "inf sets no limit"),
+    "minutes": Rule(lambda minutes: minutes >= 0, "be 0 or more", "inf sets no limit"),
     "version": Rule(
         lambda number: number >= 1, "be a number in the registry, 1 or more", "leave it out for the challenger"
     ),

@@ -47,7 +47,15 @@ SHARED = PROJECT.parent / "shared"
 TODAY = date(2026, 6, 30)
 
 
+# What takes its time: a test that asks for one of these, or lies in one of these files, is not fast.
+SLOW_FIXTURES = {"prefect_api", "_world", "service", "docker_engine", "postgres", "server", "seaweed", "prefect"}
+SLOW_FILES = {"test_default_world", "test_estimator", "test_tether", "test_bento", "test_tuning", "test_ecs"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not SLOW_FIXTURES.intersection(item.fixturenames) and item.path.stem not in SLOW_FILES:  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.fast)
     if not SHARED.exists():
         for item in items:
             if item.get_closest_marker("shared"):
@@ -257,7 +265,13 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     port = free_port()
     command = [RCLONE.with_name("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3"]
-    command += [f"-s3.config={folder}/s3.json", f"-s3.port={port}", "-s3.port.iceberg=0", "-volume.max=8"]
+    command += [
+        f"-s3.config={folder}/s3.json",
+        f"-s3.port={port}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-volume.max=8",
+    ]
     command += ["-master.volumeSizeLimitMB=64", f"-s3.port.grpc={free_port()}"]
     for part in ("master", "volume", "filer"):
         command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]

@@ -203,7 +203,7 @@ def test_whatever_comes_is_refused_or_becomes_what_every_store_and_the_service_t
         inner = body
         for part in path:
             inner = inner[part]
-        inner[last] = data.draw(JUNK)
+        inner[last] = copy.deepcopy(data.draw(JUNK))  # what is put into a list must not stay in it
     try:
         read, lost = read_body(body, now())
     except BadRecord as error:
