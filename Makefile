@@ -52,7 +52,7 @@ image:  ## the image of the flows, for the docker work pool; needs Docker
 bench: .venv/dev  ## measure speed and memory
 	@$(BIN)/python -m benchmarks
 
-purge: .venv/run  ## remove all content of TMDB from the store and the warehouse
+purge: .venv/run  ## remove all content of TMDB from the store, the warehouse and Prefect's artifacts
 	@$(BIN)/python -m tasks.purging
 
 clean:  ## remove the environment and everything that runs left behind in this folder

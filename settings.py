@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).resolve().parent
 WEB = ("http://", "https://")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DATABASES = ("sqlite:///", "postgresql+psycopg://")
 AROUND = " \t\r\n\"'"  # what an editor, a shell or a secret's file leaves around a value
 LITERAL = ("warehouse_url", "mlflow_tracking_uri", "optuna_storage")  # what may hold a password is never trimmed
@@ -134,7 +135,7 @@ class Settings(BaseSettings):
     def _folder(cls, value: Path, info: ValidationInfo) -> Path:
         if SCHEME.match(str(value)):
             raise ValueError("must be a folder, not an address")
-        return PROJECT / value if info.field_name == "project_home" else _anchored(value, info)
+        return PROJECT / value.expanduser() if info.field_name == "project_home" else _anchored(value, info)
 
     @field_validator("tmdb_base_url")
     @classmethod
@@ -211,7 +212,7 @@ def _told(name: str, fault: str) -> InitErrorDetails:
 def _anchored(path: Path, info: ValidationInfo) -> Path:
     """Return a path below DATA_HOME, which itself lies below the checkout where it is relative."""
     home: Path = info.data.get("data_home", PROJECT)
-    return home / path
+    return home / path.expanduser()
 
 
 def _checked_web(url: str, credentials: bool = False) -> str:
@@ -251,6 +252,8 @@ def _check_database(url: str) -> None:
         )
     if any("password" in name for name in parts.query):
         raise ValueError("must have the password before the host, postgresql://user:password@host/name")
+    if str(parts.query.get("sslmode", "prefer")) not in SSL_MODES:  # the driver would quote what it does not know
+        raise ValueError(f"must have a sslmode that is one of {', '.join(SSL_MODES)}")
 
 
 @lru_cache
@@ -270,6 +273,8 @@ def read_env_file(path: Path) -> str:
     """
     if not path.exists():
         return ""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a file of NAME=value lines: remove it, or give it another name")
     data = path.read_bytes()
     try:
         text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")

@@ -50,7 +50,8 @@ def collect_movies(
     TMDB says were changed since the last run, and the ratings of older ones, less often as they age. So the first run
     reads the whole history, and a later one what has moved. With dates or years it is a backfill of just those.
 
-    start: first release date; default: 1 January so many `years` back, or as far back as anything was collected.
+    start: first release date; default: 1 January so many `years` back, as far back as anything was collected in the
+        daily run, and no later than the year of `end`.
     end: last release date; default: 31 December of the year after the scheduled date.
     min_votes: movies that are out need at least so many votes; 0 takes everything. Those still to come are all taken.
     source: tmdb or sample; default: tmdb where a token is set.
@@ -67,9 +68,14 @@ def collect_movies(
     store = open_store(settings.store_uri)
     before = list_partitions(store, source)
     known = min((p.start for p in before), default=None) if daily else None
+    if end and not start:
+        start = min(first_release(logical_date, years or HISTORY_YEARS), date(end.year, 1, 1))
     start = start or first_release(logical_date, years or HISTORY_YEARS, known)
     end = end or date(logical_date.year + 1, 12, 31)
     check_parameters(start=start, end=end)
+    max_age = settings.tmdb_max_age_days
+    purges = [purge_old(purged, logical_date, max_age, return_state=True) for purged in sorted({"tmdb", source})]
+    before = list_partitions(store, source)
     there, gone = fresh_partitions(store, before, logical_date), known_gone(before, logical_date)
     fresh = {name for name, partition in there.items() if is_settled(partition)}
     partitions = []
@@ -88,8 +94,9 @@ def collect_movies(
             partitions += ask_again(tmdb, [p for p in before if p.slice not in read], logical_date)
     fold_catalogue(source)
     show_slices(source, partitions, fresh, logical_date)
-    purge_old(source, logical_date, settings.tmdb_max_age_days)
     mirror(source)
+    for purged in purges:
+        purged.result()  # a purge that failed fails the run, and kept nothing from being collected
     return {
         "movies": sum(p.rows for p in partitions),
         "slices": len(partitions),

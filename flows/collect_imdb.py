@@ -19,10 +19,13 @@ from tasks.warehouse import mirror
 def collect_imdb() -> dict[str, int]:
     """Read all movies of IMDb's title.basics and title.ratings, of all years, from IMDB_BASE_URL."""
     logical_date = runtime.flow_run.scheduled_start_time.date()
+    max_age = get_settings().tmdb_max_age_days  # of IMDb no terms ask for it: older copies are of no use
+    purges = [purge_old(source, logical_date, max_age, return_state=True) for source in ("tmdb", SOURCE)]
     partition = read_imdb(logical_date)
     fold_catalogue(SOURCE)
-    purge_old(SOURCE, logical_date, get_settings().tmdb_max_age_days)  # no terms ask for it: older copies are of no use
     mirror(SOURCE)
+    for purged in purges:
+        purged.result()
     return {"movies": partition.rows, "refused": len(partition.refused)}
 
 

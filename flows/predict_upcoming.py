@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from datetime import date
 
-from prefect import flow, runtime
+from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
 from tasks.parameters import check_parameters
+from tasks.reconciling import differences
 from tasks.registry import CHAMPION, find
 from tasks.source import SourceName, source_to_learn_from
 from tasks.upcoming import coming, keep, score, show
@@ -28,6 +29,8 @@ def predict_upcoming(source: SourceName | None = None, as_of: date | None = None
     source = source or source_to_learn_from(get_settings())
     today = as_of or runtime.flow_run.scheduled_start_time.date()
     champion = find(CHAMPION)
+    for difference in differences():
+        get_run_logger().warning("%s: python -m flows.promote says what to do", difference)
     rows = score(coming(source, today), champion, source, today)
     key = keep(rows, source, today)
     show(rows, source)

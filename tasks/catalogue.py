@@ -34,6 +34,7 @@ from tasks.partitions import (
     SCHEMA,
     BrokenPartition,
     Partition,
+    is_intact,
     partition_of,
     read_manifest,
     read_partition,
@@ -135,13 +136,17 @@ def fold(store: Store, source: str) -> None:
     """Bring the snapshot of a source up to date, so that later runs need not read what this one did."""
     snapshot = _read_snapshot(store, source)
     listed = _listed(store, source, snapshot)
-    if listed.keys() == snapshot.manifests.keys():
+    if listed.keys() == snapshot.manifests.keys() and snapshot.data in store.keys(f"{source}/snapshot/"):
         return
     if not listed:
         for key in (_snapshot_key(source), *store.keys(f"{source}/snapshot/")):
             store.delete(key)
         return
-    catalogue, intact = _fold(store, source, snapshot, listed)
+    try:
+        catalogue, intact = _fold(store, source, snapshot, listed)
+    except BrokenPartition as error:
+        log().warning("%s", error)  # whoever needs movies is told; who collects brings new ones
+        return
     data = to_parquet(catalogue.records)
     key = f"{source}/snapshot/{hashlib.sha256(data).hexdigest()}.parquet"
     facts = {
@@ -206,7 +211,15 @@ def _fold(
     batches = [b for b in snapshot.batches if b.read_on >= min(p.logical_date for p in listed.values())]
     for day, parts in tables.items():
         movies, violations = _checked(pa.concat_tables(parts), source, day)
-        batches.append(Batch(day, len(movies), violations))
+        earlier = next((batch for batch in batches if batch.read_on == day), None)
+        if earlier:  # more was read on that day: the day is judged as a whole
+            folded = [p for stamp, p in snapshot.manifests.items() if stamp in intact and p.logical_date == day]
+            parts = [*parts, *(read_partition(store, p) for p in folded if is_intact(store, p))]
+            whole, violations = _checked(pa.concat_tables(parts), source, day)
+            if bool(violations) != bool(earlier.violations):
+                return _fold(store, source, _Snapshot(), listed, keep_all)
+            batches.remove(earlier)
+        batches.append(Batch(day, len(whole) if earlier else len(movies), violations))
         kept.append(
             movies.append_column("logical_date", pa.array([day] * len(movies), pa.date32()))
             .append_column("accepted", pa.array([not violations] * len(movies), pa.bool_()))
@@ -258,8 +271,11 @@ def _known_on(as_of: date, catalogue: Catalogue) -> Catalogue:
     """Return a catalogue of all records without those that were read after a day, but for movies unknown until then."""
     records = catalogue.records
     early = records.filter(pc.less_equal(records["logical_date"], pa.scalar(as_of)))
-    late = records.filter(pc.invert(pc.is_in(records["id"], early["id"].combine_chunks())))
-    late = _newest(late, ["id", "accepted"], oldest=True)
+    unknown = []
+    for flag in (True, False):  # of a movie that was known in a rejected batch only, an accepted record stands in
+        all_of, known = (table.filter(pc.equal(table["accepted"], flag)) for table in (records, early))
+        unknown.append(all_of.filter(pc.invert(pc.is_in(all_of["id"], known["id"].combine_chunks()))))
+    late = _newest(pa.concat_tables(unknown), ["id", "accepted"], oldest=True)
     early = _newest(early, ["id", "accepted"])
     if len(late):
         log().warning(

@@ -47,10 +47,15 @@ def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
             help=helps.get(name, ""),
         )
     options = vars(parser.parse_args(argv))
+    wait_for_prefect()
+    return flow(**options)
+
+
+def wait_for_prefect() -> None:
+    """Where no Prefect server is named: make the database of Prefect's own, and give its start the time it needs."""
     if not PREFECT_API_URL.value():
         base.LifespanManager = _PatientStart  # type: ignore[attr-defined, assignment]
         asyncio.run(_migrate())
-    return flow(**options)
 
 
 class _PatientStart(LifespanManager):

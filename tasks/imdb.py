@@ -29,7 +29,7 @@ from pyarrow import csv
 from models.movie import FIRST_DATE, LAST_DATE, MAX_RUNTIME
 from settings import get_settings
 from tasks.catalogue import list_partitions
-from tasks.partitions import SCHEMA, Partition, write_partition
+from tasks.partitions import SCHEMA, Partition, is_intact, write_partition
 from tasks.retrying import worth_another_try
 from tasks.store import open_store
 from tasks.tmdb import now
@@ -64,7 +64,7 @@ def read_imdb(logical_date: date) -> Partition:
     """Read all movies of IMDb's data sets into one partition, unless this day's is there."""
     settings = get_settings()
     store = open_store(settings.store_uri)
-    there = [p for p in list_partitions(store, SOURCE) if p.logical_date == logical_date]
+    there = [p for p in list_partitions(store, SOURCE) if p.logical_date == logical_date and is_intact(store, p)]
     if there:
         return there[-1]
     with _files(settings.imdb_base_url) as folder:

@@ -128,8 +128,9 @@ def _read(store: Store, key: str) -> dict[str, Any]:
     """Return a claim; {} for one that cannot be read, which holds nothing."""
     try:
         claim: dict[str, Any] = json.loads(store.read(key))
-        return claim if {"by", "host", "place", "pid", "until"} <= claim.keys() else {}
-    except (FileNotFoundError, ValueError, AttributeError):
+        whole = {"by", "host", "place", "token"} <= claim.keys() and int(claim["pid"]) > 0
+        return claim if whole and datetime.fromisoformat(claim["until"]).tzinfo else {}
+    except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError):
         return {}
 
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from prefect import runtime
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from settings import get_settings
 from tasks.run_log import log
@@ -35,6 +35,7 @@ Target = Literal["bento", "s3", "image", "registry", "ecs", "compose"]
 MADE = ("promoted", "refreshed", "rolled back", "adopted", "restored")  # what makes a champion
 ENDS = (*MADE, "failed")  # of a move
 FOLDER = "ledger/"
+COPIED = 50  # records that were read one by one before the copy is renewed
 LOOK = "look"  # the figure of a comparison that counts as a look at the champion
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{6}Z-[0-9a-f]{8}\.json$")
 
@@ -62,12 +63,17 @@ class Record(BaseModel):
     ends_as: Event | None = None  # of a moving record: what it becomes when it is done
     sha256: str = ""
     fence: int = 0  # number of the lease under which it moved
+    run: str = ""  # id of the flow run
     figures: dict[str, float] = {}
     shipments: list[Shipment] = []
 
 
+_COPY = TypeAdapter(dict[str, Record])
+
+
 def add(event: Event, **facts: Any) -> Record:
     """Add a record to the ledger and return it."""
+    facts = {"run": str(runtime.flow_run.id or "")} | facts
     record = Record(event=event, at=datetime.now(UTC), by=_author(), model=get_settings().model_name, **facts)
     key = f"{FOLDER}{record.model}/{record.at:%Y-%m-%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
     open_store(get_settings().store_uri).write(key, record.model_dump_json(indent=1).encode())
@@ -77,16 +83,25 @@ def add(event: Event, **facts: Any) -> Record:
 def read() -> list[Record]:
     """Return all records of the model, oldest first."""
     store = open_store(get_settings().store_uri)
-    records = []
+    copy = f"ledger-copy/{get_settings().model_name}.json"  # records never change: what was read once stands there
+    try:
+        known = _COPY.validate_json(store.read(copy))
+    except (FileNotFoundError, ValidationError):
+        known = {}
+    records, new = {}, 0
     for key in store.keys(f"{FOLDER}{get_settings().model_name}/"):
         if not _NAME.match(Path(key).name):
             log().warning("%s/%s is no record of the ledger and is passed over", store.uri, key)
-            continue
-        try:
-            records.append(Record.model_validate_json(store.read(key)))
-        except ValidationError as error:
-            log().warning("%s/%s cannot be read and is passed over: %s", store.uri, key, error.errors()[0]["msg"])
-    return records
+        elif key in known:
+            records[key] = known[key]
+        else:
+            try:
+                records[key], new = Record.model_validate_json(store.read(key)), new + 1
+            except ValidationError as error:
+                log().warning("%s/%s cannot be read and is passed over: %s", store.uri, key, error.errors()[0]["msg"])
+    if new >= COPIED:
+        store.write(copy, _COPY.dump_json(records))
+    return list(records.values())
 
 
 def unfinished(records: list[Record]) -> Record | None:
@@ -101,7 +116,8 @@ def champions(records: list[Record]) -> list[int]:
     for record in records:
         if record.event == "adopted" and record.to is None:
             path = []  # nobody was champion any more
-        elif record.to is not None and record.event == "rolled back":
+        elif record.event == "rolled back" or (record.event == "adopted" and record.to in path):
+            assert record.to is not None
             path = path[: path.index(record.to) + 1] if record.to in path else [record.to]
         elif record.to is not None and record.event in MADE:
             path = [number for number in path if number != record.to] + [record.to]
@@ -127,10 +143,13 @@ def in_production(records: list[Record], at: datetime) -> Record | None:
 
 
 def show() -> None:
-    """Put the ledger into the Prefect UI, newest first."""
-    create_table_artifact(
-        key="ledger", table=rows(read())[::-1], description="Everything that was done to the champion"
-    )
+    """Put the ledger into the Prefect UI, newest first; a move is done without it, too."""
+    try:
+        create_table_artifact(
+            key="ledger", table=rows(read())[::-1], description="Everything that was done to the champion"
+        )
+    except Exception as error:
+        log().warning("the ledger could not be shown: %s", error)
 
 
 def rows(records: list[Record]) -> list[dict[str, str]]:

@@ -86,7 +86,8 @@ class Partition:
     expected: int
     requests: int
     sha256: str
-    gone: list[int] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)  # ids that answer 404
+    skipped: list[int] = field(default_factory=list)  # those of them that were not asked anew
     refused: dict[str, str] = field(default_factory=dict)  # reason by id
     lost: dict[str, list[str]] = field(default_factory=dict)  # facts that did not fit, by id of a movie that was kept
     retries: dict[str, int] = field(default_factory=dict)  # how often by fault

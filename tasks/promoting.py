@@ -7,18 +7,21 @@ does one thing. A target that fails takes all others back.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from prefect import runtime, suspend_flow_run, task
+from prefect import get_client, runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 
 from models.evaluation import baselines, segments, split_by_release, usual_intervals
@@ -230,7 +233,9 @@ def move(intent: Record, held: Lease) -> Record:
             if shipment.target in before:
                 held.check()
                 activate(before[shipment.target])
-        ledger.add("failed", **facts | {"reason": f"{intent.ends_as} given up: {error}"[:500], "shipments": []})
+        stays = [shipment.where for shipment in touched[:-1] if shipment.target not in before]
+        told = f"{intent.ends_as} given up: {error}" + (f"; still there: {', '.join(stays)}" if stays else "")
+        ledger.add("failed", **facts | {"reason": told[:500], "shipments": []})
         ledger.show()
         raise
     held.check()
@@ -251,6 +256,20 @@ def finish_move(held: Lease) -> Record | None:
         return None
     log().warning("finishing the move to v%s that %s began at %s", intent.to, intent.by, intent.at)
     return move(intent, held)
+
+
+def was_completed(run: str) -> bool:
+    """Say whether a flow run came to its end, as far as this Prefect server knows; one that it does not know did."""
+
+    async def state() -> str | None:
+        async with get_client() as client:
+            try:
+                found = (await client.read_flow_run(UUID(run))).state
+            except ObjectNotFound:
+                return None
+            return found.type.value if found else None
+
+    return not run or run == runtime.flow_run.id or asyncio.run(state()) in (None, "COMPLETED")
 
 
 def ship(champion: Version, ship_to: Sequence[Target], held: Lease) -> list[Shipment]:
@@ -276,6 +295,12 @@ def roll_back(reason: str, held: Lease, leave: int | None = None) -> Record:
     """
     records = ledger.read()
     path = ledger.champions(records)
+    last = next((r for r in reversed(records) if r.event in ledger.MADE), None)
+    if leave is None and last and last.event == "rolled back" and not was_completed(last.run):
+        log().warning(
+            "%s had rolled back to v%s and did not end: nothing more was done, run it again", last.by, last.to
+        )
+        return last
     left = [r for r in records if r.event == "rolled back" and r.previous == leave]
     if leave is not None and path[-1:] != [leave]:
         if left:

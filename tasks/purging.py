@@ -17,11 +17,14 @@ from datetime import UTC, date, datetime, time, timedelta
 import sqlalchemy as sa
 from prefect import get_client, task
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from serving.tables import METADATA as SERVICE_TABLES
 from serving.tables import PREDICTIONS, UPCOMING
 from settings import get_settings
 from tasks import catalogue
+from tasks.command_line import wait_for_prefect
+from tasks.retrying import worth_another_try
 from tasks.run_log import log
 from tasks.store import open_store
 from tasks.warehouse import MOVIES, connect
@@ -55,12 +58,16 @@ def _artifacts(source: str, before: date | None) -> int:
 
     async def delete() -> int:
         wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[f"upcoming-{source}"]))
+        removed, kept = 0, 0
         async with get_client() as client:
-            found = await client.read_artifacts(artifact_filter=wanted)
-            old = [a for a in found if before is None or a.created.date() < before]
-            for artifact in old:
-                await client.delete_artifact(artifact.id)
-        return len(old)
+            while True:  # the server gives 200 at a time, the oldest last
+                found = await client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, offset=kept)
+                old = [a for a in found if before is None or a.created.date() < before]
+                for artifact in old:
+                    await client.delete_artifact(artifact.id)
+                removed, kept = removed + len(old), kept + len(found) - len(old)
+                if not found:
+                    return removed
 
     return asyncio.run(delete())
 
@@ -75,13 +82,34 @@ PLACES: dict[str, Purge] = {
 
 
 def purge(source: str, before: date | None = None) -> dict[str, int]:
-    """Remove a source's content everywhere, all of it or what was read before a day; return how much, by place."""
-    return {name: place(source, before) for name, place in PLACES.items()}
+    """Remove a source's content everywhere, all of it or what was read before a day; return how much, by place.
+
+    A place that fails keeps no other from being purged; its error is raised afterwards.
+    """
+    removed, failed = {}, []
+    for name, place in PLACES.items():
+        try:
+            removed[name] = place(source, before)
+        except Exception as error:
+            log().error("%s of %s could not be purged: %s", name, source, error)
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return removed
 
 
-@task(name="purge old records")
+@task(
+    name="purge old records",
+    task_run_name="purge old records of {source}",
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=worth_another_try,
+)
 def purge_old(source: str, logical_date: date, max_age: int) -> dict[str, int]:
-    """Remove everywhere what was read more than `max_age` days before `logical_date`, as TMDB's terms ask."""
+    """Remove everywhere what was read more than `max_age` days before `logical_date`, as TMDB's terms ask.
+
+    A collection does it first of all: it does not depend on what comes after.
+    """
     removed = purge(source, logical_date - timedelta(days=max_age))
     if any(removed.values()):
         log().info("removed what is older than %d days: %s", max_age, removed)
@@ -103,5 +131,6 @@ def _change(statement: sa.Delete | sa.Update, when: sa.Column[date], before: dat
 
 
 if __name__ == "__main__":
+    wait_for_prefect()
     for name, count in purge("tmdb").items():
         print(f"{name:<22}{count} removed")

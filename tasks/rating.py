@@ -78,12 +78,15 @@ def rate(
         rows = [movie.facts() for movie in movies]
     with tempfile.TemporaryDirectory() as folder:
         model, code = registry.download(version, fit, Path(folder))
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(model)],
-            input=json.dumps({"movies": rows, "levels": list(levels), "reasons": reasons}, default=_plain),
-            env=os.environ | {"PYTHONPATH": str(code), "PYTHONWARNINGS": "ignore"},
-            cwd=code, capture_output=True, text=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", PROGRAM, str(model)],
+                input=json.dumps({"movies": rows, "levels": list(levels), "reasons": reasons}, default=_plain),
+                env=os.environ | {"PYTHONPATH": str(code), "PYTHONWARNINGS": "ignore"},
+                cwd=code, capture_output=True, text=True, timeout=SECONDS, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{version.label} took more than {SECONDS} s to rate {len(rows)} movies") from None
     if done.returncode:
         raise RuntimeError(f"{version.label} cannot rate {len(rows)} movies:\n{done.stderr[-2000:]}")
     said: dict[str, Any] = json.loads(done.stdout)
@@ -105,7 +108,7 @@ def rated_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[np
         if not alike or pd.Timestamp(champion.tags["judged_until"]) >= holdout["release_date"].min():
             return None
         return rate(champion, "judged", holdout).ratings
-    except (LookupError, RuntimeError, subprocess.SubprocessError) as error:
+    except (LookupError, RuntimeError) as error:
         log().warning("the champion %s is not compared with: %s", champion.label, error)
         return None
 

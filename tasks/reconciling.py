@@ -27,7 +27,7 @@ def differences() -> list[str]:
     found = []
     if (alias and alias.number) != expected:
         found.append(f"the alias {CHAMPION} points to {alias.label if alias else 'nobody'}, the ledger says {named}")
-    elif alias and alias.tags["sha256"] != _content(records, alias.number):
+    elif alias and alias.tags.get("sha256") != _content(records, alias.number):
         found.append(f"{alias.label} in the registry is another model than the {named} of the ledger")
     shipped = ledger.shipments(records, expected) if expected else {}
     for target in SWITCHED:
@@ -61,6 +61,8 @@ def adopt(held: Lease) -> Record:
     if alias is None:
         held.check()
         return ledger.add("adopted", to=None, previous=expected, reason=reason, fence=held.number)
+    if "sha256" not in alias.tags:
+        raise LookupError(f"{alias.label} was not registered by train-model and cannot be served: restore instead")
     targets = list(ledger.shipments(records, expected)) if expected else []
     return begin_move(alias, expected, "adopted", reason, prepare_all(alias, targets), held)
 
@@ -74,8 +76,14 @@ def restore(held: Lease) -> Record:
     expected = _expected(records)
     if expected is None:
         raise LookupError("the ledger knows no champion to restore: adopt what the alias says, or promote a version")
-    version = registry.find(str(expected))
-    if version.tags["sha256"] != _content(records, expected):
+    try:
+        version = registry.find(str(expected))
+    except LookupError:
+        raise LookupError(
+            f"v{expected}, champion by the ledger, is gone from the registry: bring the registry back from its backup, "
+            "or adopt what the alias says"
+        ) from None
+    if version.tags.get("sha256") != _content(records, expected):
         raise LookupError(
             f"{version.label} in the registry is not the model that the ledger calls so: bring the registry back from "
             "its backup, or adopt what the alias says"

@@ -270,6 +270,7 @@ class TmdbClient:
                 named.add(movie_id)
                 if movie_id in skip:
                     reading.gone.add(movie_id)
+                    reading.skipped.add(movie_id)
                 elif movie_id not in reading.known and (only is None or movie_id in only):
                     ask(movie_id)
             return body["total_results"]  # type: ignore[no-any-return]
@@ -316,6 +317,7 @@ class Reading:
     refused_bodies: dict[int, str] = field(default_factory=dict)
     unanswered: set[int] = field(default_factory=set)  # those of the refused that have no body
     gone: set[int] = field(default_factory=set)
+    skipped: set[int] = field(default_factory=set)  # those of the gone that were not asked: they were a short while ago
     expected: int = 0
     tally: Tally = field(default_factory=Tally)
     fetched_at: datetime = field(default_factory=lambda: now())

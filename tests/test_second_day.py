@@ -24,6 +24,7 @@ from sample import tmdb_server
 from settings import get_settings
 from tasks.catalogue import list_partitions, open_catalogue, read_catalogue
 from tasks.store import FolderStore
+from tasks.tmdb import TokenRefused
 from tasks.training import read_movies
 from tasks.warehouse import MOVIES
 
@@ -265,6 +266,38 @@ def test_an_id_that_was_gone_comes_back(tmdb: World, store: FolderStore) -> None
     for day in ("2026-06-09", "2026-06-17"):
         tmdb.collect(day, date(2026, 5, 1), date(2026, 5, 31))
     assert set(read_catalogue(store, "tmdb")["id"]) == {1, 2}
+
+
+def test_an_id_that_was_gone_comes_back_where_its_slice_is_read_every_day(tmdb: World, store: FolderStore) -> None:
+    tmdb.changed = []
+    tmdb.set(movie(1, "2026-06-02"), movie(2, "2026-06-02"))
+    tmdb.answer = lambda r: JSONResponse({"success": False}, 404) if r.url.path.endswith("/movie/1") else None
+    span = (date(2026, 6, 1), date(2026, 6, 2))
+    tmdb.collect("2026-06-02", *span)
+    tmdb.answer = lambda r: None
+    for day in range(3, 10):
+        tmdb.collect(f"2026-06-{day:02}", *span)
+    assert set(read_catalogue(store, "tmdb")["id"]) == {1, 2}
+
+
+def test_a_damaged_partition_that_lacks_a_movie_is_read_anew(tmdb: World, store: FolderStore) -> None:
+    tmdb.set(*(movie(n, "2019-01-15") for n in range(1, 6)))
+    tmdb.answer = lambda r: JSONResponse({}) if r.url.path.endswith("/movie/3") else None
+    tmdb.collect("2026-06-01", *YEAR)
+    (partition,) = list_partitions(store, "tmdb")
+    store.write(partition.data_key, b"torn")
+    tmdb.answer = lambda r: None
+    tmdb.collect("2026-06-02", *YEAR)
+    assert set(read_catalogue(store, "tmdb")["id"]) == set(range(1, 6))
+
+
+def test_what_is_too_old_goes_though_nothing_can_be_collected(tmdb: World, store: FolderStore) -> None:
+    tmdb.set(movie(1, "2019-01-15"))
+    tmdb.collect("2025-01-01", *YEAR)
+    tmdb.answer = lambda r: JSONResponse({"success": False, "status_code": 7}, 401)
+    with pytest.raises(TokenRefused):
+        tmdb.collect("2026-06-01", *YEAR)
+    assert store.keys("tmdb/movies/") == []
 
 
 def test_the_warehouse_gets_what_an_earlier_run_could_not_give_it(

@@ -56,10 +56,10 @@ WRONG_DATABASES = [
 ]
 # Set where a process starts, not handed over: by the image, by make serve, and for make serve.
 NOT_HANDED_OVER = {"DATA_HOME", "SOURCE_COMMIT", "PROJECT_HOME", "SERVICE_PORT"}
-AWS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
+AWS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
 # On Fargate the task's role says what a flow may do, and what may be a secret comes from Secrets Manager: a name may
 # not stand in both places, and the environment of a task is there for all to read.
-FROM_AMAZON = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+FROM_AMAZON = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 FROM_AMAZON |= {name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 
 
