@@ -79,8 +79,10 @@ def make_room(url: str, setting: str) -> str:
 
 
 def _sqlite_file(url: str) -> Path | None:
+    if not url.startswith("sqlite:///"):
+        return None
     path = url.removeprefix("sqlite:///").partition("?")[0]
-    return None if path == url or path.startswith((":memory:", "file:")) else Path(path)
+    return None if path.startswith((":memory:", "file:")) else Path(path)
 
 
 class Settings(BaseSettings):

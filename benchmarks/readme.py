@@ -22,14 +22,7 @@ def main() -> None:
     """Renew the block."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {name.upper(): "" for name in Settings.model_fields}
-        environment |= {
-            "STORE_URI": f"{folder}/store",
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-            "WAREHOUSE_URL": f"sqlite:///{folder}/warehouse.db",
-            "OPTUNA_STORAGE": f"sqlite:///{folder}/optuna.db",
-            "BENTOML_HOME": f"{folder}/bentos",
-            "PREFECT_HOME": f"{folder}/prefect",
-        }
+        environment |= {"DATA_HOME": folder, "PREFECT_HOME": f"{folder}/prefect"}
         start = time.monotonic()
         first = _run("flows.pipeline", environment=environment)
         again = time.monotonic()

@@ -22,6 +22,8 @@ class Disagreement(Exception):
 def differences() -> list[str]:
     """Return where alias, ledger and targets differ, in words; a target that cannot be asked is passed over."""
     records, alias = ledger.read(), registry.current_champion()
+    if not any(record.event in ledger.MADE for record in records):  # a new store's ledger knows of no champion
+        return []
     expected = _expected(records)
     named = f"v{expected}" if expected else "nobody"
     found = []

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import World, another_version, load_fit
+from prefect import flow, runtime
 
 from flows.promote import promote_model
 from flows.rollback import rollback_model
@@ -272,7 +274,7 @@ def killed_at(step: int, version: int, tmp_path: Path) -> subprocess.CompletedPr
 
 @pytest.mark.timeout(900)
 def test_a_rollback_that_was_killed_and_is_repeated_goes_one_step(
-    copied_world: World, lenient: None, tmp_path: Path
+    copied_world: World, lenient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, third = registry.find(CHAMPION), another_version(), another_version()
     promote_model(second.number)
@@ -280,7 +282,9 @@ def test_a_rollback_that_was_killed_and_is_repeated_goes_one_step(
     for step in (2, 6, 7):  # after its intent is on record, after the alias has moved, and after all is on record
         killed_at(step, 0, tmp_path)
         assert bool(ledger.unfinished(ledger.read())) == (step < 7)
-        assert rollback_model("again")["version"] == second.number
+        with monkeypatch.context() as patch:
+            patch.setattr(promoting, "was_completed", lambda run: False)  # the killed run had a Prefect of its own
+            assert rollback_model("again")["version"] == second.number
         assert registry.find(CHAMPION).number == second.number
         assert "rolled_back" not in registry.find(str(second.number)).tags
         registry.client().delete_model_version_tag(get_settings().model_name, str(third.number), "rolled_back")
@@ -290,6 +294,21 @@ def test_a_rollback_that_was_killed_and_is_repeated_goes_one_step(
     assert registry.find(CHAMPION).number == second.number
     with pytest.raises(LookupError, match=f"v{first.number} is not champion"):
         rollback_model(leave=first.number)
+
+
+def test_a_run_that_failed_did_not_come_to_its_end(prefect_api: None) -> None:
+    @flow
+    def end(fails: bool) -> str:
+        runs.append(str(runtime.flow_run.id))
+        if fails:
+            raise RuntimeError("killed")
+        return ""
+
+    runs: list[str] = []
+    end(fails=False)
+    with pytest.raises(RuntimeError):
+        end(fails=True)
+    assert [promoting.was_completed(run) for run in (*runs, "", str(uuid.uuid4()))] == [True, False, True, True]
 
 
 def test_an_alias_that_was_moved_by_hand_is_noticed_and_nothing_is_stamped(copied_world: World, lenient: None) -> None:

@@ -232,6 +232,11 @@ def test_a_folder_that_cannot_be_written_is_named_and_not_tried_again(tmp_path: 
         assert not worth_another_try(None, None, Failed())
 
 
+def test_the_address_of_a_server_is_no_folder() -> None:
+    for url in ("postgresql+psycopg://u:hunter2@h/x?sslmode=require", "http://h:5000/?x=1", "sqlite:///:memory:"):
+        assert make_room(url, "OPTUNA_STORAGE") == url
+
+
 def test_a_folder_of_another_user_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("settings.os.access", lambda *_: False)  # root, who may run this, may write everywhere
     with pytest.raises(PermissionError, match="cannot be written to: let BENTOML_HOME or DATA_HOME"):
