@@ -53,6 +53,11 @@ def without_secrets(url: str) -> str:
     return f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"
 
 
+def without_passwords(text: str) -> str:
+    """Return a text with its addresses as they may be shown: without their users and passwords."""
+    return re.sub(r"(?<=://)[^/\s]*(?=@)|(?<=password=)[^&\s]+", "***", text)
+
+
 def make_folder(folder: Path, setting: str) -> Path:
     """Make a folder that a setting names, if it is not there; raises PermissionError where nothing can be written."""
     remedy = f"let {setting} or DATA_HOME name a folder that this user may write to, or change its owner"

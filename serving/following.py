@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import selectors
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from models.movie import Movie
 from serving.rater import Rater
 from serving.schema import Asked
 from serving.supervision import Supervised, now
-from settings import get_settings
+from settings import get_settings, without_passwords
 
 TOLERANCE = 1e-5  # rating points
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds between tries of one champion
@@ -133,8 +132,3 @@ def understood(line: bytes) -> dict[str, Any] | None:
     if line.strip():
         log.warning("the watcher said what is no news: %s", without_passwords(line[:200].decode(errors="replace")))
     return None
-
-
-def without_passwords(text: str) -> str:
-    """Take the user and password out of the addresses in a text."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)

@@ -30,12 +30,12 @@ from prefect import runtime, task
 
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.movie import INPUTS, Movie
-from settings import PROJECT, get_settings, make_room, without_secrets
+from settings import PROJECT, get_settings, make_room, without_passwords, without_secrets
 from tasks.report import model_card, plots, save
 from tasks.retrying import worth_another_try
 from tasks.tmdb import now
 from tasks.training import by_slice, comparison
-from tasks.tuning import LOCKED, Tuned, without_passwords
+from tasks.tuning import LOCKED, Tuned
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"

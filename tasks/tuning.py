@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
 import threading
 import time
 import warnings
@@ -34,7 +33,7 @@ from sqlalchemy.exc import DBAPIError
 from models.estimator import FAMILIES, RatingModel
 from models.features import MovieFeatures
 from models.folds import make_folds, number, trees_needed
-from settings import make_room, with_driver
+from settings import make_room, with_driver, without_passwords
 
 TUNING_YEARS, STOPPING_YEARS = 4, 2
 TREES = "n_estimators"
@@ -211,11 +210,6 @@ def _patiently(call: Callable[P, T], url: str, seconds: float) -> Callable[P, T]
             pause = min(2 * pause, 10)
 
     return patient
-
-
-def without_passwords(text: str) -> str:
-    """Return a text with its addresses as they may be shown: without their users and passwords."""
-    return re.sub(r"(?<=://)[^/\s]*(?=@)|(?<=password=)[^&\s]+", "***", text)
 
 
 def _count(study: optuna.Study, *states: TrialState) -> int:
