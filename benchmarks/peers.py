@@ -27,14 +27,12 @@ from models.facts import (
     _SEQUEL,
     COUNTRIES,
     FACTS,
-    GENRE_ALIASES,
-    GENRES,
     LANGUAGES,
     LEAST_BUDGET,
-    country_code,
     written,
 )
 from models.movie import Movie
+from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS
 
 
 def pandas_facts(frame: pd.DataFrame, today: date, budget_levels: dict[str, float]) -> pd.DataFrame:
@@ -51,19 +49,21 @@ def pandas_facts(frame: pd.DataFrame, today: date, budget_levels: dict[str, floa
     out["budget_log"] = np.log(budget.where(budget >= LEAST_BUDGET))
     out["budget_known"] = out["budget_log"].notna()
     out["budget_relative"] = out["budget_log"] - assumed.dt.year.astype(str).map(budget_levels)
-    genres = frame["genres"].apply(lambda names: [GENRE_ALIASES.get(name, name) for name in names])
+    genres = frame["genres"].apply(GENRE_WORDS.read)
     for name in GENRES:
         out[f"genre_{name}"] = genres.apply(lambda names, name=name: name in names)
     out["n_genres"] = genres.str.len().replace(0, np.nan)
     out["first_genre"] = genres.str[0].map({name: n for n, name in enumerate(GENRES)}).fillna(-1)
+    language = frame["original_language"].apply(lambda word: LANGUAGE_WORDS.read([word])).str[0]
     for code in LANGUAGES:
-        out[f"language_{code}"] = frame["original_language"] == code
-    out["language_other"] = frame["original_language"].notna() & ~frame["original_language"].isin(LANGUAGES)
-    countries = frame["production_countries"].apply(lambda found: [country_code(country) for country in found])
+        out[f"language_{code}"] = language == code
+    out["language_other"] = language.notna() & ~language.isin(LANGUAGES)
+    countries = frame["production_countries"].apply(COUNTRY_WORDS.read)
     for code in COUNTRIES:
         out[f"country_{code}"] = countries.apply(lambda codes, code=code: code in codes)
     out["n_countries"] = countries.str.len().replace(0, np.nan)
-    lists = {"companies": "production_companies", "languages": "spoken_languages"}
+    out["n_languages"] = frame["spoken_languages"].apply(LANGUAGE_WORDS.read).str.len().replace(0, np.nan)
+    lists = {"companies": "production_companies"}
     for name, field in (lists | {"directors": "directors", "writers": "writers"}).items():
         out[f"n_{name}"] = frame[field].str.len().replace(0, np.nan)
     overview, tagline, title = (frame[field].fillna("").astype(str) for field in ("overview", "tagline", "title"))

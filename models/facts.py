@@ -1,7 +1,8 @@
 """The plain facts of one movie as numbers: what needs no knowledge of other movies but the budget level of its time.
 
 The vocabularies are fixed, so that no later movie can change an earlier one's numbers. What is missing stays missing
-(NaN); an unseen genre becomes zeros. It also holds how raw movies are read, whatever form they come in.
+(NaN); an unseen genre becomes zeros. It also holds how raw movies are read, whatever form they come in; what words mean
+stands in `models.vocabulary`.
 """
 
 from __future__ import annotations
@@ -17,39 +18,14 @@ import numpy as np
 import pandas as pd
 from textblob.en import sentiment as _textblob_sentiment
 
+from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS, WORDS
+
 RawMovie = Mapping[str, Any]
 Sentiment = Callable[[str], tuple[float, float]]
 NAN = math.nan
 
-GENRES = (
-    *("Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Family", "Fantasy", "History"),
-    *("Horror", "Music", "Mystery", "Romance", "Science Fiction", "TV Movie", "Thriller", "War", "Western"),
-)
-GENRE_ALIASES = {"Sci-Fi": "Science Fiction", "Musical": "Music"}  # IMDb's names
 LANGUAGES = tuple("en fr es de it ja ko zh cn hi ru pt ta te sv da".split())
 COUNTRIES = tuple("US GB FR DE CA JP IT ES IN CN HK KR AU RU BE SE DK MX BR".split())
-COUNTRY_CODES = {
-    "united states of america": "US",
-    "united states": "US",
-    "united kingdom": "GB",
-    "france": "FR",
-    "germany": "DE",
-    "canada": "CA",
-    "japan": "JP",
-    "italy": "IT",
-    "spain": "ES",
-    "india": "IN",
-    "china": "CN",
-    "hong kong": "HK",
-    "south korea": "KR",
-    "australia": "AU",
-    "russia": "RU",
-    "belgium": "BE",
-    "sweden": "SE",
-    "denmark": "DK",
-    "mexico": "MX",
-    "brazil": "BR",
-}
 LEAST_BUDGET = 1_000.0  # US dollars; below, TMDB's editors entered something else
 _SEQUEL = re.compile(r"\b([2-9]|II|III|IV|V|VI|Part|Chapter)\b")
 
@@ -105,9 +81,9 @@ def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float],
     level = budget_level(when.year)
     budget = amount(movie.get("budget"))
     budget_log = math.log(budget) if budget >= LEAST_BUDGET else NAN
-    genres = [GENRE_ALIASES.get(name, name) for name in names(movie, "genres")]
-    language = text(movie.get("original_language"))
-    countries = [country_code(entity) for entity in entities(movie, "production_countries")]
+    genres = GENRE_WORDS.read(entities(movie, "genres"))
+    language = next(iter(LANGUAGE_WORDS.read(entities(movie, "original_language"))), "")
+    countries = COUNTRY_WORDS.read(entities(movie, "production_countries"))
     overview, tagline = text(movie.get("overview")), text(movie.get("tagline"))
     title, original = text(movie.get("title")), text(movie.get("original_title"))
     polarity, subjectivity = sentiment(overview) if overview else (NAN, NAN)
@@ -125,7 +101,7 @@ def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float],
         *(1.0 if code in countries else 0.0 for code in COUNTRIES),
         float(len(countries)) or NAN,
         float(len(entities(movie, "production_companies"))) or NAN,
-        float(len(entities(movie, "spoken_languages"))) or NAN,
+        float(len(LANGUAGE_WORDS.read(entities(movie, "spoken_languages")))) or NAN,
         float(len(entities(movie, "directors"))) or NAN,
         float(len(entities(movie, "writers"))) or NAN,
         float(len(overview)) or NAN,
@@ -218,22 +194,19 @@ def entities(movie: RawMovie, field: str) -> Sequence[Any]:
     return [value] if isinstance(value, str | dict) and value else []
 
 
-def names(movie: RawMovie, field: str) -> list[str]:
-    """Return the names in a list field."""
-    return [entity_name(entity) for entity in entities(movie, field)]
-
-
 def entity_name(entity: Any) -> str:
     """Return the name of an entity."""
-    return entity if isinstance(entity, str) else entity["name"] or ""
+    if isinstance(entity, dict):
+        return entity.get("name") or ""
+    return str(entity)
 
 
 def entity_id(entity: Any) -> str | None:
     """Return TMDB's id of an entity, where it is given."""
-    return None if isinstance(entity, str) else entity.get("id")
+    known = entity.get("id") if isinstance(entity, dict) else None
+    return known if known is None or isinstance(known, str) else str(known)
 
 
-def country_code(entity: Any) -> str:
-    """Return the ISO 3166-1 code of a country given by code or by English name."""
-    name = entity_name(entity)
-    return entity_id(entity) or COUNTRY_CODES.get(name.casefold(), name.upper())
+def misread(movie: RawMovie) -> list[str]:
+    """Say which genres, languages and countries of a movie are not understood, or are read as something else."""
+    return [f"{field}: {remark}" for field, words in WORDS.items() for remark in words.remarks(entities(movie, field))]

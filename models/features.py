@@ -39,6 +39,7 @@ from models.facts import (
     read_sentiment,
 )
 from models.history import History, Past
+from models.vocabulary import fold
 
 # role -> (raw field, how many entries are looked up; billing order makes the first the most telling)
 ROLES: dict[str, tuple[str, int]] = {
@@ -114,7 +115,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
                 for entity in entities({field: column[row]}, field)[:LEARNED_CAST]:
                     keys.append(_key(entity))
                     rows.append(row)
-                    counts[entity_name(entity).casefold(), keys[-1]] += 1
+                    counts[fold(entity_name(entity)), keys[-1]] += 1
             at = np.array(rows, dtype=np.int64)
             self.events_[role] = {
                 "keys": SEPARATOR.join(keys),
@@ -178,13 +179,23 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         return numbers
 
     def unseen(self, movie: RawMovie) -> list[str]:
-        """Name the people, companies and collections of a movie that no known movie has."""
+        """Name the people, companies and collections of a movie that no known movie has.
+
+        Who comes with an id is looked up by it alone, as the features do: a name may be another's, too.
+        """
         tables = self._tables or self._load()
         unseen = []
         for field in (*(field for field, _ in ROLES.values()), COLLECTION) if self.histories else ():
-            known = tables["names"][_kind(field)]
-            found = [entity_name(entity) for entity in entities(movie, field)]
-            unseen += [f"{field}: {name}" for name in found if name.casefold() not in known]
+            names, (first, *others) = tables["names"][_kind(field)], tables["keys"][field]
+            for entity in entities(movie, field):
+                key = entity_id(entity)
+                if key and (key in first or any(key in keys for keys in others)):
+                    continue
+                name = entity_name(entity)
+                if fold(name) not in names:
+                    unseen.append(f"{field}: {name}")
+                elif key:
+                    unseen.append(f"{field}: {name} with the id {key}; without it, the one known by this name is meant")
         return unseen
 
     def _facts(self, movies: Sequence[RawMovie], sentiment: Sentiment) -> NDArray[np.float64]:
@@ -207,7 +218,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         field, most = ROLES.get(role, (COLLECTION, 1))
         names, history = tables["names"][_kind(field)], tables[role]
         return [
-            history.before(key, until) if (key := entity_id(e) or names.get(entity_name(e).casefold())) else None
+            history.before(key, until) if (key := entity_id(e) or names.get(fold(entity_name(e)))) else None
             for e in entities(movie, field)[:most]
         ]
 
@@ -242,7 +253,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         """Fold the learned arrays into look-up tables; they are no part of the stored model."""
         if self.columns_ != list(self.sources()):
             raise ValueError("this model was fitted by another version of models.features: train one anew")
-        tables: dict[str, Any] = {"names": {}}
+        tables: dict[str, Any] = {"names": {}, "keys": {}}
         one: dict[str, str] = {}
 
         def unpacked(packed: str) -> list[str]:
@@ -254,6 +265,10 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         for role, events in self.events_.items() if self.histories else ():
             columns = (events[name] for name in ("days", "scores", "weights", "ratings"))
             tables[role] = History(unpacked(events["keys"]), *columns)
+        fields = {role: ROLES.get(role, (COLLECTION, 1))[0] for role in (self.events_ if self.histories else ())}
+        for role, field in fields.items():  # who is known in another role is known
+            others = [tables[other].keys() for other, its in fields.items() if _kind(its) == _kind(field)]
+            tables["keys"][field] = [tables[role].keys(), *others]
         self._tables = tables
         return tables
 
@@ -331,7 +346,7 @@ def _kind(field: str) -> str:
 
 
 def _key(entity: Any) -> str:
-    return entity_id(entity) or entity_name(entity).casefold()
+    return entity_id(entity) or fold(entity_name(entity))
 
 
 def _pack_names(counts: Counter[tuple[str, str]]) -> dict[str, str]:

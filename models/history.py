@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, KeysView, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +81,10 @@ class History:
             int(self._days[at]),
             self._ratings[at],
         )
+
+    def keys(self) -> KeysView[Hashable]:
+        """Return all keys."""
+        return self._index.keys()
 
     def __len__(self) -> int:
         return len(self._index)

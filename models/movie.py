@@ -15,8 +15,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    with_config,
+)
 from typing_extensions import TypedDict
+
+from models.vocabulary import GENRE_WORDS, LANGUAGE_WORDS
 
 FIRST_DATE = date(1874, 1, 1)  # the oldest film on record is from 1874
 LAST_DATE = date(2100, 12, 31)
@@ -26,6 +37,8 @@ MAX_VOTES = 10_000_000  # of one movie; some 250 times the most so far
 MAX_GENRES, MAX_LANGUAGES, MAX_NAMED = 30, 50, 500  # of one movie; people and companies in each of their lists
 MIN_RATING, MAX_RATING = 0.0, 10.0
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
+_CODE = re.compile(r"[A-Za-z]{2,3}")
+_LANGUAGE, _LANGUAGE_KEYS = {"iso_639_1"}, {"iso_639_1", "english_name", "name"}  # of TMDB's objects
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,38 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _country(value: Any) -> Any:
+    """Accept a country as TMDB writes it, or by its code alone."""
+    if isinstance(value, dict) and "iso_3166_1" in value and "id" not in value:
+        value = {"id" if key == "iso_3166_1" else key: each for key, each in value.items()}
+    if isinstance(value, dict) and value.get("id"):
+        value = {"name": value["id"]} | value
+    return _named(value)
+
+
+def _genre(value: Any) -> Any:
+    """Accept a genre as TMDB writes it, or by its id, which counts in whatever language the name is."""
+    if type(value) is int or (isinstance(value, dict) and value and value.keys() <= {"id", "name"}):
+        return " & ".join(GENRE_WORDS.read([value])) or (value.get("name") if isinstance(value, dict) else value)
+    return value
+
+
+def _language_code(value: Any) -> Any:
+    """Accept a language as TMDB writes it."""
+    return value["iso_639_1"] if isinstance(value, dict) and _LANGUAGE <= value.keys() <= _LANGUAGE_KEYS else value
+
+
+def _language(word: str) -> str:
+    """Refuse what is neither a code, which the model may still not know, nor the name of one language."""
+    if _CODE.fullmatch(word):
+        return word.lower()
+    if len(LANGUAGE_WORDS.read([word])) != 1:
+        near = LANGUAGE_WORDS.near(word)
+        meant = f": perhaps {near}" if near else ""
+        raise ValueError(f"must be one language, by its ISO 639-1 code or its English name{meant}")
+    return word
+
+
 def _iso_date(value: Any) -> date | None:
     """Read "YYYY-MM-DD" strictly; "" is TMDB's way to say unknown."""
     if value is None or value == "":
@@ -113,30 +158,40 @@ class Entity(TypedDict):
 
     name: Name
     id: NotRequired[
-        Annotated[str, StringConstraints(max_length=32), BeforeValidator(lambda v: str(v) if type(v) is int else v)]
+        Annotated[
+            str,
+            StringConstraints(strip_whitespace=True, max_length=32),
+            BeforeValidator(lambda v: str(v) if type(v) is int else v),
+        ]
         | None
     ]
 
 
-Named = Annotated[
+_NAME = {"type": "string", "minLength": 1, "maxLength": 300}
+_ID = {"anyOf": [{"type": "string", "maxLength": 32}, {"type": "integer"}, {"type": "null"}]}
+
+
+def _described(*forms: dict[str, Any], **rest: Any) -> WithJsonSchema:
+    """Describe what may be a name, one of other forms, or an object, of which the rest is told."""
+    return WithJsonSchema({"anyOf": [_NAME, *forms, {"type": "object", "additionalProperties": False} | rest]})
+
+
+Named = Annotated[Entity, BeforeValidator(_named), _described(properties={"name": _NAME, "id": _ID}, required=["name"])]
+Country = Annotated[
     Entity,
-    BeforeValidator(_named),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1, "maxLength": 300},
-                {
-                    "type": "object",
-                    "properties": {
-                        "name": {"type": "string", "minLength": 1, "maxLength": 300},
-                        "id": {"anyOf": [{"type": "string", "maxLength": 32}, {"type": "integer"}, {"type": "null"}]},
-                    },
-                    "required": ["name"],
-                    "additionalProperties": False,
-                },
-            ]
-        }
-    ),
+    BeforeValidator(_country),
+    _described(properties={"id": _ID, "iso_3166_1": _ID, "name": _NAME}, minProperties=1),
+]
+Genre = Annotated[
+    Name,
+    BeforeValidator(_genre),
+    _described({"type": "integer"}, properties={"id": _ID, "name": _NAME}, minProperties=1),
+]
+Language = Annotated[
+    Name,
+    BeforeValidator(_language_code),
+    AfterValidator(_language),
+    _described(properties={"iso_639_1": _NAME, "english_name": {}, "name": {}}, required=["iso_639_1"]),
 ]
 Entities = Annotated[list[Named], Field(max_length=MAX_NAMED)]
 Amount = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
@@ -153,12 +208,21 @@ class Movie(BaseModel):
     original_title: Text | None = None
     overview: Text | None = Field(None, description="synopsis in English")
     tagline: Text | None = None
-    genres: list[Name] = Field(
-        [], max_length=MAX_GENRES, description="names as TMDB writes them: Drama, Science Fiction, …"
+    genres: list[Genre] = Field(
+        [],
+        max_length=MAX_GENRES,
+        description="TMDB's names (Drama, Science Fiction, …) or ids, the most telling first; IMDb's names and usual "
+        "spellings (sci-fi, Action|Drama) are understood, in any case. What is not is warned of and left out",
     )
     release_date: Day = Field(None, description="YYYY-MM-DD")
-    original_language: Code | None = Field(None, description="ISO 639-1 code")
-    spoken_languages: list[Code] = Field([], max_length=MAX_LANGUAGES, description="ISO 639-1 codes")
+    original_language: Language | None = Field(
+        None,
+        description="ISO 639-1 code, as TMDB uses them (cn is Cantonese, xx none); codes of three letters, tags such "
+        "as en-US and English names are understood. An unknown code is warned of and left out",
+    )
+    spoken_languages: list[Language] = Field(
+        [], max_length=MAX_LANGUAGES, description="languages, each as original_language"
+    )
     runtime: Annotated[Annotated[Amount, Field(le=MAX_RUNTIME)] | None, ZeroIsMissing] = Field(
         None, description="minutes; 0 means unknown"
     )
@@ -166,7 +230,12 @@ class Movie(BaseModel):
         None, description="US dollars; 0 means unknown"
     )
     production_companies: Entities = []
-    production_countries: Entities = Field([], description="ISO 3166-1 codes or English names")
+    production_countries: list[Country] = Field(
+        [],
+        max_length=MAX_NAMED,
+        description="ISO 3166-1 codes of two or three letters or English names, in any case. What is not understood is "
+        "warned of and left out",
+    )
     belongs_to_collection: Named | None = None
     cast: Entities = Field([], description="in billing order")
     directors: Entities = []

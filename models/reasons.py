@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 
 from models.facts import RawMovie, entities, entity_name, text
 from models.history import Past
+from models.vocabulary import fold
 
 EXPECTED = "expected"
 MOST_NAMES = 3
@@ -112,7 +113,7 @@ class Neighbours(BaseEstimator):
         titles = self.titles_.split(self.SEPARATOR)
         found = []
         for row in np.argsort(-likeness)[: count + 5]:
-            if titles[row].casefold() != text(movie.get("title")).casefold():
+            if fold(titles[row]) != fold(text(movie.get("title"))):
                 rating, year = float(self.ratings_[row]), int(self.years_[row])
                 found.append(Neighbour(titles[row], year, rating, float(max(likeness[row], 0.0))))
         return found[:count]

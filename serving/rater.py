@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from skops import io as skops_io
 
 from models.estimator import TRUSTED_TYPES, RatingModel
-from models.facts import is_readable, read_sentiment
+from models.facts import is_readable, misread, read_sentiment
 from models.movie import MAX_RATING, MIN_RATING, Movie
 from serving.schema import Alike, Asked, ModelInfo, Prediction, Reason, Sentiment
 
@@ -84,6 +84,7 @@ class Rater:
         return Sentiment(polarity=polarity, subjectivity=subjectivity, readable=is_readable(polarity, subjectivity))
 
     def warn(self, movie: dict[str, Any]) -> list[str]:
-        """Name what is missing of a movie and who was never seen."""
+        """Name what is missing of a movie, what in it is not understood, and who was never seen."""
         missing = [f"{field} is missing" for field in TELLING if not movie.get(field)]
-        return missing + [f"never seen: {who}" for who in self.model.features_.unseen(movie)]
+        unseen = [f"never seen: {who}" for who in self.model.features_.unseen(movie)]
+        return missing + misread(movie) + unseen

@@ -120,7 +120,7 @@ class Prediction(BaseModel):
     base: float | None = Field(None, description="rating of the average movie; with all reasons, the prediction")
     reasons: list[Reason] = Field([], description="the weightiest first; none where they were not asked for")
     similar: list[Alike] = Field([], description="the most alike first; none where they were not asked for")
-    warnings: list[str] = Field(description="what was missing or is not known")
+    warnings: list[str] = Field(description="what was missing, is not known or is not understood")
     model: ModelInfo
 
 
