@@ -7,25 +7,28 @@ between is in `serving`: the schema, the guard at the door, the record of predic
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import bentoml
 import httpx
+from anyio.to_thread import run_sync
 from bentoml.exceptions import BentoMLException, InvalidArgument, NotFound
 from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from models.body import APPENDED, BadRecord, record
 from models.movie import Movie
-from serving.guard import Guard, field_errors
+from serving.guard import Guard, field_errors, refusal
 from serving.openapi import complete
 from serving.schema import (
     Asked,
@@ -43,16 +46,18 @@ from serving.schema import (
     TmdbRequest,
     Voted,
 )
-from settings import PROJECT, get_settings
+from settings import PROJECT, get_settings, networks
 
 if TYPE_CHECKING:
     from serving.following import Follower
     from serving.rater import Rater
     from serving.recorder import Recorder
 
+SECONDS = 10  # for an answer
 TMDB_SECONDS = 8
-AT_ONCE = 250  # movies of a batch that are rated together: more take more memory, and no less time
 CLOSE_SECONDS = 5  # Docker gives ten
+NO_WAREHOUSE = "warehouse", "does not answer", "try again later, or see to the database of WAREHOUSE_URL"
+log = logging.getLogger("premiere")
 
 
 class Arguments(BaseModel):
@@ -96,28 +101,27 @@ def recorder() -> Recorder | None:
     return Recorder(settings.warehouse_url.get_secret_value()) if settings.record_predictions else None
 
 
-def rate(rater: Rater, route: str, movies: list[dict[str, Any]], asked: Asked) -> list[Prediction]:
-    """Rate raw movies, in order, and record the answers, if that is wanted."""
-    answers = rater.rate(movies, asked) if movies else []
+def rate(rater: Rater, route: str, movie: dict[str, Any], asked: Asked) -> Prediction:
+    """Rate a raw movie, and record the answer, if that is wanted."""
+    answers = rater.rate([movie], asked)
+    remember(route, [movie], answers, asked)
+    return answers[0]
+
+
+def remember(route: str, movies: list[dict[str, Any]], answers: list[Prediction], asked: Asked) -> None:
+    """Record answers, if that is wanted."""
     kept = recorder()
     if kept and asked.record:
         kept.predicted(route, movies, answers)
-    return answers
 
 
-def rate_each(rater: Rater, given: list[Any], asked: Asked) -> list[BatchItem]:
-    """Check movies and rate those that can be rated: a prediction or the errors of each, in order."""
-    movies: list[dict[str, Any]] = []
-    wrong: list[BatchItem | None] = []
-    for movie in given:
-        try:
-            movies.append((movie if isinstance(movie, Movie) else Movie.model_validate(movie)).facts())
-            wrong.append(None)
-        except ValidationError as error:
-            told = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
-            wrong.append(BatchItem(errors=[FieldError(**one) for one in told]))
-    answers = iter(rate(rater, "predict/batch", movies, asked))
-    return [item or BatchItem.model_construct(prediction=next(answers), errors=[]) for item in wrong]
+def check(given: Any) -> dict[str, Any] | BatchItem:
+    """Return a raw movie, or what is wrong with it."""
+    try:
+        return (given if isinstance(given, Movie) else Movie.model_validate(given)).facts()
+    except ValidationError as error:
+        told = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
+        return BatchItem(errors=[FieldError(**one) for one in told])
 
 
 async def health(request: Request) -> JSONResponse:
@@ -144,9 +148,17 @@ async def model_info(request: Request) -> JSONResponse:
 
 def upcoming(request: Request) -> JSONResponse:
     """What comes out in the next twelve months, as last scored, and how earlier lists turned out."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from serving.supervision import place
     from serving.upcoming import read_upcoming
 
-    return JSONResponse(read_upcoming(get_settings().warehouse_url.get_secret_value()))
+    try:
+        url, source = get_settings().warehouse_url.get_secret_value(), champion().rater.info.source
+        return JSONResponse(read_upcoming(url, source))
+    except SQLAlchemyError as error:
+        log.error("no list of upcoming movies: %s", place(error))
+        return refusal(503, *NO_WAREHOUSE)
 
 
 async def docs(request: Request) -> RedirectResponse:
@@ -172,7 +184,8 @@ routes = [
 
 @bentoml.service(
     name="premiere",
-    traffic={"timeout": 10},
+    traffic={"timeout": SECONDS},
+    envs=[{"name": "FORWARDED_ALLOW_IPS", "value": "nobody"}],  # uvicorn believes all on loopback; the guard asks whom
     tracing={"excluded_urls": "predict.*,feedback,health,ready,model/info,metrics,ui.*,upcoming"},
     logging={"access": {"enabled": False}},
 )
@@ -189,6 +202,7 @@ class RatingService:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(is_ours)
         champion()
         recorder()
+        self.batches = anyio.CapacityLimiter(1)  # the next one waits, and goes when its time is over
         # BentoML would wrap each method anew for every request.
         for name in RatingService.apis:  # type: ignore[attr-defined]
             setattr(self, name, getattr(self, name))
@@ -204,16 +218,25 @@ class RatingService:
     async def predict(self, **asked: Any) -> Prediction:
         """Rate one movie from what is known before its release. Everything but the title may be left out."""
         request = PredictRequest.model_construct(**asked)
-        return rate(champion().rater, "predict", [request.movie.facts()], request)[0]
+        return rate(champion().rater, "predict", request.movie.facts(), request)
 
     @bentoml.api(route="/predict/batch", input_spec=BatchRequest)
-    def predict_batch(self, **asked: Any) -> Batch:
-        """Rate up to 1,000 movies: a prediction or the errors of each, in order."""
+    async def predict_batch(self, ctx: bentoml.Context, **asked: Any) -> Batch:
+        """Rate up to 1,000 movies, 500 with reasons or similar ones: a prediction or the errors of each, in order."""
+        from serving.rater import rate_many
+
         request = BatchRequest.model_construct(**asked)
         rater = champion().rater
-        results = []
-        for first in range(0, len(request.movies), AT_ONCE):
-            results += rate_each(rater, request.movies[first : first + AT_ONCE], request)
+        checked = [check(movie) for movie in request.movies]
+        movies = [movie for movie in checked if isinstance(movie, dict)]
+        async with self.batches:
+            answers = await rate_many(rater, movies, request, ctx.request.is_disconnected)
+        remember("predict/batch", movies, answers, request)
+        told = iter(answers)
+        results = [
+            one if isinstance(one, BatchItem) else BatchItem.model_construct(prediction=next(told), errors=[])
+            for one in checked
+        ]
         return Batch.model_construct(results=results, model=rater.info)
 
     @bentoml.api(route="/predict/text", input_spec=TextRequest)
@@ -221,28 +244,43 @@ class RatingService:
         """Rate a movie of which only a synopsis is known, and say what sentiment was read in it."""
         request = TextRequest.model_construct(**asked)
         rater = champion().rater
-        (answer,) = rate(rater, "predict/text", [{"overview": request.text}], request)
+        answer = rate(rater, "predict/text", {"overview": request.text}, request)
         return TextPrediction.model_construct(**answer.__dict__, sentiment=rater.read(request.text))
 
-    @bentoml.api(route="/predict/tmdb", input_spec=TmdbRequest)
-    def predict_tmdb(self, **asked: Any) -> TmdbPrediction:
+    @bentoml.api(route="/predict/tmdb", input_spec=TmdbRequest, output_spec=TmdbPrediction)
+    async def predict_tmdb(self, **asked: Any) -> TmdbPrediction | Response:
         """Fetch a movie from TMDB, rate it by what was known before its release, and say what its voters say."""
         request = TmdbRequest.model_construct(**asked)
-        kept = fetch(request.id)
+        if not get_settings().tmdb_api_token:
+            remedy = "send the movie itself to /predict, or let whoever runs the service set TMDB_API_TOKEN"
+            return refusal(HTTPStatus.FAILED_DEPENDENCY, "TMDB", "is not asked: this service has no TMDB_API_TOKEN", remedy)
+        kept = await fetch(request.id)
         try:
             movie = Movie.of(kept)
         except ValidationError as error:
             raise InvalidArgument(f"TMDB's movie {request.id} cannot be rated: {error.errors()[0]['msg']}") from error
-        (answer,) = rate(champion().rater, "predict/tmdb", [movie.facts()], request)
+        answer = rate(champion().rater, "predict/tmdb", movie.facts(), request)
         out = kept["release_date"] is not None and kept["release_date"] <= datetime.now(UTC).date()
         voted = Voted(released=out, vote_average=kept["vote_average"], vote_count=kept["vote_count"])
         return TmdbPrediction.model_construct(movie=movie, prediction=answer, tmdb=voted)
 
-    @bentoml.api(route="/feedback", input_spec=FeedbackRequest)
-    async def feedback(self, **given: Any) -> FeedbackAnswer:
-        """Keep what a prediction came to, for the measure of live error."""
+    @bentoml.api(route="/feedback", input_spec=FeedbackRequest, output_spec=FeedbackAnswer)
+    async def feedback(self, **given: Any) -> FeedbackAnswer | Response:
+        """Keep what a prediction came to, for the measure of live error; the last word on a prediction counts."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from serving.supervision import place
+
         kept = recorder()
-        return FeedbackAnswer(recorded=kept is not None and kept.voted(given["id"], given["rating"]))
+        if not kept:
+            return FeedbackAnswer(recorded=False)
+        try:
+            if await run_sync(kept.voted, given["id"], given["rating"]):
+                return FeedbackAnswer(recorded=True)
+        except SQLAlchemyError as error:
+            log.error("feedback is lost: %s", place(error))
+            return refusal(503, *NO_WAREHOUSE)
+        return refusal(404, "id", "is of no prediction that was recorded", 'send the "id" of an answer, as it came')
 
 
 class NoAnswer(BentoMLException):
@@ -251,23 +289,22 @@ class NoAnswer(BentoMLException):
     error_code = HTTPStatus.FAILED_DEPENDENCY
 
 
-def fetch(movie_id: int) -> dict[str, Any]:
-    """Return TMDB's record of a movie; raises what BentoML answers with 404, 400 or 424."""
+async def fetch(movie_id: int) -> dict[str, Any]:
+    """Return TMDB's record of a movie; raises what BentoML answers with 404 or 424."""
     settings = get_settings()
-    if not settings.tmdb_api_token:
-        raise InvalidArgument("this service has no TMDB_API_TOKEN: send the movie itself to /predict")
+    assert settings.tmdb_api_token
     try:
-        answer = httpx.get(
-            f"{settings.tmdb_base_url}/movie/{movie_id}",
-            params={"append_to_response": APPENDED},
-            headers={"Authorization": f"Bearer {settings.tmdb_api_token.get_secret_value()}"},
-            timeout=TMDB_SECONDS,
-        )
+        async with asyncio.timeout(TMDB_SECONDS), httpx.AsyncClient(timeout=TMDB_SECONDS) as client:
+            answer = await client.get(
+                f"{settings.tmdb_base_url}/movie/{movie_id}",
+                params={"append_to_response": APPENDED},
+                headers={"Authorization": f"Bearer {settings.tmdb_api_token.get_secret_value()}"},
+            )
         if answer.status_code == 404:
             raise NotFound(f"TMDB has no movie {movie_id}")
         answer.raise_for_status()
         return record(answer.json(), datetime.now(UTC))
-    except (httpx.HTTPError, BadRecord, ValueError) as error:
+    except (httpx.HTTPError, BadRecord, ValueError, TimeoutError) as error:
         raise NoAnswer(f"TMDB gave no usable answer: {type(error).__name__}. Try again, or send the movie") from error
 
 
@@ -275,7 +312,8 @@ def guard(app: Any) -> Guard:
     """Put the guard before the application, with what the environment says when it starts."""
     settings = get_settings()
     token = settings.service_api_token
-    return Guard(app, token.get_secret_value() if token else None, settings.service_per_minute)
+    proxies = networks(settings.service_proxies)
+    return Guard(app, token.get_secret_value() if token else None, settings.service_per_minute, proxies)
 
 
 RatingService.add_asgi_middleware(guard)  # type: ignore[attr-defined]

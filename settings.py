@@ -11,6 +11,7 @@ import io
 import os
 import re
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,6 +118,7 @@ class Settings(BaseSettings):
     ecs_service: str | None = Field(None, pattern=AMAZON, description="Amazon ECS: name of the service")
     service_api_token: SecretStr | None = Field(None, description="bearer token that the service asks for")
     service_per_minute: int = Field(0, ge=0, description="requests of one address a minute, at most; 0 is no limit")
+    service_proxies: str = Field("", description="proxies before the service: addresses or networks, by commas")
     follow_registry: bool = Field(False, description="whether the service takes over a new champion without a restart")
     project_home: Path = Field(PROJECT, description="checkout whose registry a service follows, set by make serve")
     record_predictions: bool = Field(True, description="whether the service records what it predicts in the warehouse")
@@ -182,6 +184,15 @@ class Settings(BaseSettings):
         file = _sqlite_file(url)
         return SecretStr(url.replace(str(file), str(_anchored(file, info)), 1) if file else url)
 
+    @field_validator("service_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        try:
+            networks(value)
+        except ValueError:
+            raise ValueError("must be addresses or networks, such as 10.0.0.7,172.16.0.0/12") from None
+        return value
+
     @field_validator("alert_webhook_url")
     @classmethod
     def _secret_address(cls, value: SecretStr | None) -> SecretStr | None:
@@ -198,6 +209,11 @@ class Settings(BaseSettings):
                 "break, typographic quote or accent. Copy it anew, and alone"
             )
         return value
+
+
+def networks(names: str) -> list[IPv4Network | IPv6Network]:
+    """Return the addresses and networks that a text names, by commas; raises ValueError for what is none."""
+    return [ip_network(name.strip()) for name in names.split(",") if name.strip()]
 
 
 def _trimmed(name: str, value: Any) -> Any:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     bodies = requests()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         dumped = Path(folder) / "model.joblib"
         model, _ = registry.download(version, "model", Path(folder))
         dump = "import joblib, sys; from skops import io; from models.estimator import TRUSTED_TYPES; "
@@ -57,7 +58,9 @@ def main() -> None:
             servers[name] = [sys.executable, "-m", "benchmarks.peers", kind, str(dumped), str(port)], port, here
         records = {"RECORD_PREDICTIONS": "true", "WAREHOUSE_URL": f"sqlite:///{folder}/warehouse.db"}
         port = bento.free_port()
-        servers[OURS] = bento.serve_command(tag, port), port, bento.environment() | bento.ALONE | records
+        # In a home of its own: BentoML empties the metrics of the service that runs in the same one.
+        home = stack.enter_context(bento.home_of_its_own(tag, port))
+        servers[OURS] = bento.serve_command(tag, port), port, bento.environment() | home | bento.ALONE | records
         print(
             f"champion {version.label} ({version.tags['family']}), bodies of "
             f"{np.mean([len(body) for body in bodies]):.0f} bytes\n"

@@ -7,7 +7,7 @@ the words too. It is saved without pickle: `TRUSTED_TYPES` names what a reader m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -252,13 +252,22 @@ class RatingModel(RegressorMixin, BaseEstimator):
 
         The prediction meant is the one before it is clipped to 0 to 10.
         """
+        return self.explain_each([movie])[0]
+
+    def explain_each(self, movies: Sequence[RawMovie]) -> list[tuple[float, list[Reason]]]:
+        """Return what `explain` says of each movie, at a fraction of its price."""
         check_is_fitted(self, "interval_")
-        table, sources = self.features_.transform([movie]), self.features_.sources()
+        if not movies:
+            return []
+        table, sources = self.features_.transform(movies), self.features_.sources()
         words = list(sources).index("overview_words")
         shares = (1 - self.linear_share) * tree_contributions(self.trees_, table)
-        shares += self.linear_share * self.linear_.contributions(table, [written(movie)], words)
-        points = self.features_.spread_expected(shares[0, :-1], table[0], movie)
-        return float(shares[0, -1]), gather(points, sources, movie, self.features_.pasts(movie))
+        shares += self.linear_share * self.linear_.contributions(table, [written(movie) for movie in movies], words)
+        points = self.features_.spread_expected(shares[:, :-1], table, movies)
+        return [
+            (base, gather(row, sources, movie, self.features_.pasts(movie)))
+            for base, row, movie in zip(shares[:, -1].tolist(), points, movies, strict=True)
+        ]
 
     def similar(self, movie: RawMovie, count: int = 5) -> list[Neighbour]:
         """Return the known movies most like this one, with their ratings."""

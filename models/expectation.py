@@ -81,7 +81,7 @@ class Expectation(BaseEstimator):
         if len(facts) == 1 and (number := bisect_right(self.cuts_, int(days[0])) - 1) >= 0:
             return predict_trees(self._booster(number), facts)
         expected = np.empty(len(facts))
-        which = np.array([bisect_right(self.cuts_, day) - 1 for day in days.tolist()], dtype=np.int64)
+        which = self._which(days)
         for number in np.unique(which).tolist():
             rows = np.flatnonzero(which == number)
             if number < 0:  # too little was known: the level of the time
@@ -91,13 +91,19 @@ class Expectation(BaseEstimator):
                 expected[rows] = predict_trees(self._booster(number), facts[rows])
         return expected
 
-    def contributions(self, facts: NDArray[np.float64], day: int) -> NDArray[np.float64]:
-        """Return what each of one movie's facts (f) adds to its expected rating; zeros where too little was known."""
-        number = bisect_right(self.cuts_, day) - 1
-        if number < 0:
-            return np.zeros(len(facts))
-        shares = self._booster(number).predict(facts[np.newaxis], pred_contrib=True, num_threads=1)
-        return np.asarray(shares, dtype=float)[0, :-1]
+    def contributions(self, facts: NDArray[np.float64], days: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what each fact (n, f) adds to its movie's expected rating; zeros where too little was known."""
+        shares = np.zeros(facts.shape)
+        which = self._which(days)
+        for number in np.unique(which[which >= 0]).tolist():
+            rows = np.flatnonzero(which == number)
+            told = self._booster(number).predict(facts[rows], pred_contrib=True, num_threads=1)
+            shares[rows] = np.asarray(told, dtype=float)[:, :-1]
+        return shares
+
+    def _which(self, days: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of the booster that judges movies of these days, -1 where there is none."""
+        return np.array([bisect_right(self.cuts_, day) - 1 for day in days.tolist()], dtype=np.int64)
 
     def _booster(self, number: int) -> lightgbm.Booster:
         """Read a booster when it is first needed: of sixty years, a service needs the last ones."""

@@ -232,21 +232,23 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         return {field: self._pasts(movie, role, day, tables) for role, field in roles.items()}
 
     def spread_expected(
-        self, points: NDArray[np.float64], row: NDArray[np.float64], movie: RawMovie
+        self, points: NDArray[np.float64], table: NDArray[np.float64], movies: Sequence[RawMovie]
     ) -> NDArray[np.float64]:
-        """Return contributions (n_features) with that of the expected rating given to the facts that it comes from.
+        """Return contributions (n, n_features) with that of the expected rating given to the facts that it comes from.
 
-        Facts get their share of it as far as it points where they do; the rest stays. The sum is the same.
+        Facts get their share of it as far as it points where they do; the rest stays. The sums are the same.
         """
         if not self.histories:
             return points
         facts, expected = len(FACTS), self.columns_.index("expected")
-        shares = self.expectation_.contributions(row[:facts], ordinal(movie.get("release_date")) or self.today_)
-        total = float(shares.sum())
-        ratio = min(max(points[expected] / total, 0.0), 1.0) if abs(total) > 1e-9 else 0.0
+        days = _days(movie.get("release_date") for movie in movies)
+        shares = self.expectation_.contributions(table[:, :facts], np.where(days > 0, days, self.today_))
+        totals = shares.sum(axis=1)
+        telling = np.abs(totals) > 1e-9
+        ratios = np.where(telling, points[:, expected] / np.where(telling, totals, 1.0), 0.0).clip(0.0, 1.0)
         spread = points.copy()
-        spread[:facts] += ratio * shares
-        spread[expected] -= ratio * total
+        spread[:, :facts] += ratios[:, np.newaxis] * shares
+        spread[:, expected] -= ratios * totals
         return spread
 
     def _load(self) -> dict[str, Any]:

@@ -56,10 +56,11 @@ def tree_contributions(trees: Any, table: NDArray[np.float64]) -> NDArray[np.flo
     for estimator in trees.estimators_:
         tree = estimator.tree_
         values = tree.value[:, 0, 0]
-        paths = tree.decision_path(single)
-        for row in range(len(table)):
-            nodes = paths.indices[paths.indptr[row] : paths.indptr[row + 1]]
-            np.add.at(shares[row], tree.feature[nodes[:-1]], np.diff(values[nodes]))
+        paths = tree.decision_path(single)  # of each row in turn its nodes, from the root down
+        rows = np.repeat(np.arange(len(table)), np.diff(paths.indptr))
+        steps = np.flatnonzero(rows[1:] == rows[:-1])
+        above, below = paths.indices[steps], paths.indices[steps + 1]
+        np.add.at(shares, (rows[steps], tree.feature[above]), values[below] - values[above])
         shares[:, -1] += values[0]
     return shares / len(trees.estimators_)
 
@@ -112,7 +113,8 @@ class Neighbours(BaseEstimator):
         likeness = self.vectors_ @ _unit(z.reshape(1, -1))[0]
         titles = self.titles_.split(self.SEPARATOR)
         found = []
-        for row in np.argsort(-likeness)[: count + 5]:
+        near = np.argpartition(-likeness, min(count + 5, len(likeness)) - 1)[: count + 5]
+        for row in near[np.argsort(-likeness[near])]:
             if fold(titles[row]) != fold(text(movie.get("title"))):
                 rating, year = float(self.ratings_[row]), int(self.years_[row])
                 found.append(Neighbour(titles[row], year, rating, float(max(likeness[row], 0.0))))

@@ -2,13 +2,15 @@
 
 A bounded queue and one thread, which writes what gathers within a moment at once: a commit for each prediction would
 cost more than the prediction. What does not fit any more is dropped, what cannot be written is lost, and both are
-counted (`premiere_records`); a row that is at fault costs no other.
+counted (`premiere_records`); a row that is at fault costs no other. Feedback is rare, and its sender
+waits to hear that it is kept: it is written at once.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,7 +22,7 @@ from pydantic_core import to_json
 
 from serving.schema import Prediction
 from serving.supervision import Supervised, place
-from serving.tables import FEEDBACK, METADATA, PREDICTIONS
+from serving.tables import FEEDBACK, METADATA, PREDICTIONS, connect
 
 ROOM, AT_ONCE = 10_000, 500
 MOMENT = 0.25  # seconds
@@ -31,17 +33,17 @@ RECORDS = Counter("premiere_records", "Predictions and feedback by what became o
 for outcome in ("kept", "dropped", "lost"):
     RECORDS.labels(outcome)  # at 0 from the start
 log = logging.getLogger("premiere")
-Row = tuple[sa.Table, dict[str, Any]]
 
 
 class Recorder:
     """Writes rows to a database from a thread of its own."""
 
     def __init__(self, url: str, room: int = ROOM) -> None:
-        self._queue: queue.Queue[Row] = queue.Queue(room)
-        timeout = {"timeout": 5} if url.startswith("sqlite") else {"connect_timeout": 5}
-        self._engine = sa.create_engine(url, connect_args=timeout, pool_pre_ping=True)
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue(room)
+        self._waiting: set[str] = set()  # the ids of predictions in the queue, or being written
+        self._engine = connect(url)
         self._ready = False
+        self._lock = threading.RLock()  # two at once would make a table twice, or keep two ratings of one movie
         self.thread = Supervised("recorder", self._work)
         self.thread.start()
 
@@ -59,19 +61,39 @@ class Recorder:
             except ValueError:  # a half character, say: the answer is good all the same
                 RECORDS.labels("lost").inc()
                 continue
-            self._put((PREDICTIONS, row | {"level": answer.level, "movie": text}))
+            self._put(row | {"level": answer.level, "movie": text})
 
     def voted(self, prediction: str, rating: float) -> bool:
-        """Remember an actual rating; return whether there was room for it."""
-        return self._put((FEEDBACK, {"prediction": prediction, "at": datetime.now(UTC), "rating": rating}))
+        """Keep an actual rating, in place of an earlier one; return False where no prediction has this id.
 
-    def _put(self, row: Row) -> bool:
+        Raises what SQLAlchemy raises where the database is at fault; what was kept before stays then.
+        """
+        waiting = prediction in self._waiting  # first: what waits no more is in the database, if it is anywhere
+        same = FEEDBACK.c.prediction == prediction
+        try:
+            with self._lock:
+                self._make_tables()
+                with self._engine.begin() as connection:
+                    # Locked, where the database locks rows: another service's word on it comes after this one.
+                    known = sa.select(PREDICTIONS.c.id).where(PREDICTIONS.c.id == prediction).with_for_update()
+                    if not (connection.execute(known).first() or waiting):
+                        return False
+                    connection.execute(FEEDBACK.delete().where(same))
+                    vote = {"prediction": prediction, "at": datetime.now(UTC), "rating": rating}
+                    connection.execute(FEEDBACK.insert(), vote)
+        except sa.exc.SQLAlchemyError:
+            RECORDS.labels("lost").inc()
+            raise
+        RECORDS.labels("kept").inc()
+        return True
+
+    def _put(self, row: dict[str, Any]) -> None:
+        self._waiting.add(row["id"])
         try:
             self._queue.put_nowait(row)
         except queue.Full:
+            self._waiting.discard(row["id"])
             RECORDS.labels("dropped").inc()
-            return False
-        return True
 
     def _work(self) -> None:
         while True:
@@ -88,10 +110,11 @@ class Recorder:
         finally:
             RECORDS.labels("kept").inc(kept)
             RECORDS.labels("lost").inc(len(rows) - kept)
-            for _ in rows:
+            for row in rows:
+                self._waiting.discard(row["id"])
                 self._queue.task_done()
 
-    def _keep(self, rows: list[Row]) -> int:
+    def _keep(self, rows: list[dict[str, Any]]) -> int:
         """Write rows together, or else each alone; return how many are kept."""
         for pause in (*PAUSES, None):
             try:
@@ -115,16 +138,17 @@ class Recorder:
             log.error("%d of %d records are lost: %s", len(rows) - kept, len(rows), why)
         return kept
 
-    def _write(self, rows: list[Row]) -> None:
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         ready, self._ready = self._ready, False  # after any failure the tables are looked for again
+        if not ready:
+            self._make_tables()
         with self._engine.begin() as connection:
-            if not ready:
-                METADATA.create_all(connection)
-            for table in (PREDICTIONS, FEEDBACK):
-                values = [row for at, row in rows if at is table]
-                if values:
-                    connection.execute(table.insert(), values)
+            connection.execute(PREDICTIONS.insert(), rows)
         self._ready = True
+
+    def _make_tables(self) -> None:
+        with self._lock:
+            METADATA.create_all(self._engine)
 
     def flush(self, seconds: float | None = None) -> None:
         """Wait until all that was put is written or lost, so many seconds at most."""

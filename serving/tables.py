@@ -1,10 +1,11 @@
-"""The tables of the warehouse that the service writes or reads."""
+"""The tables of the warehouse that the service writes or reads, and how it connects."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+SECONDS = 5
 JSON = sa.JSON().with_variant(postgresql.JSONB, "postgresql")
 METADATA = sa.MetaData()
 PREDICTIONS = sa.Table(
@@ -48,3 +49,11 @@ UPCOMING = sa.Table(
     sa.Column("reasons", JSON, nullable=False),
     sa.Column("model", JSON, nullable=False),  # name, version, sha256, …
 )
+
+
+def connect(url: str) -> sa.Engine:
+    """Return an engine that waits no longer for a database than an answer may take."""
+    waits = {"timeout": SECONDS}
+    if not url.startswith("sqlite"):
+        waits = {"connect_timeout": SECONDS, "tcp_user_timeout": 1000 * SECONDS}
+    return sa.create_engine(url, connect_args=waits, pool_pre_ping=True, pool_timeout=SECONDS)

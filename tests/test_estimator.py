@@ -112,6 +112,22 @@ def test_reasons_add_up_to_the_prediction(family: str, split: tuple[pd.DataFrame
         assert weights == sorted(weights, reverse=True)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reasons_of_many_movies_at_once_are_those_of_each_alone(
+    family: str, split: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    model = RatingModel(family, {"n_estimators": 30}).fit(split[0])
+    many = [*iterate(split[0].sample(40, random_state=1)), {"title": "Only a title"}, *iterate(split[1].head(10))]
+    many.append({"title": "Of a time when too little was known", "release_date": "1930-01-01", "runtime": 90})
+    for movie, (base, reasons) in zip(many, model.explain_each(many), strict=True):
+        alone, expected = model.explain(movie)
+        assert base == pytest.approx(alone, abs=1e-9)
+        points = {reason.field: reason.points for reason in reasons}
+        assert points == pytest.approx({reason.field: reason.points for reason in expected}, abs=1e-9)
+        assert {reason.words for reason in reasons} == {reason.words for reason in expected}
+    assert model.explain_each([]) == []
+
+
 def test_reasons_say_what_was_known(model: RatingModel, split: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     movie = next(iterate(split[1]))
     words = {reason.field: reason.words for reason in model.explain(movie)[1]}

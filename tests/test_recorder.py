@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy.exc import OperationalError
 
 from serving import recorder
 from serving.recorder import Recorder
@@ -103,3 +105,65 @@ def test_a_database_that_was_made_anew_is_written_to(tmp_path: Path, monkeypatch
     kept.predicted("predict", [{"title": "x"}], [answer(2)])
     kept.flush(20)
     assert ids(file) == {2}
+
+
+def votes(path: Path) -> list[tuple[str, float]]:
+    with sqlite3.connect(path) as connection:
+        return connection.execute("select prediction, rating from feedback").fetchall()
+
+
+def test_feedback_is_of_a_prediction_that_is_written_or_still_waits_and_the_last_word_counts(
+    tmp_path: Path, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "MOMENT", 1.0)
+    kept, name = Recorder(f"sqlite:///{tmp_path}/w.db"), f"{1:032x}"
+    assert not kept.voted(name, 5.0)
+    kept.predicted("predict", [{"title": "x"}], [answer(1)])
+    assert kept.voted(name, 5.0)
+    assert ids(tmp_path / "w.db") == set()  # it waits
+    kept.flush(20)
+    for rating in (6.0, 7.0, 7.0):
+        assert kept.voted(name, rating)
+    assert votes(tmp_path / "w.db") == [(name, 7.0)]
+    assert not kept.voted(f"{2:032x}", 5.0)
+    assert change() == {"kept": 5, "dropped": 0, "lost": 0}
+
+
+def test_a_prediction_that_was_dropped_or_lost_is_known_no_more(tmp_path: Path) -> None:
+    kept = Recorder(f"sqlite:///{tmp_path}/w.db")
+    kept.predicted("predict", [{"title": "x"}], [answer(1, rating=object())])
+    kept.flush(20)
+    assert not kept.voted(f"{1:032x}", 5.0)
+
+
+def test_the_same_feedback_from_many_at_once_is_one(tmp_path: Path) -> None:
+    kept, name = Recorder(f"sqlite:///{tmp_path}/w.db"), f"{1:032x}"
+    kept.predicted("predict", [{"title": "x"}], [answer(1)])
+    threads = [threading.Thread(target=kept.voted, args=(name, 5.0)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept.flush(20)
+    assert votes(tmp_path / "w.db") == [(name, 5.0)]
+
+
+def test_feedback_that_the_database_does_not_take_is_an_error_and_is_counted(change: Any) -> None:
+    kept = Recorder("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    with pytest.raises(OperationalError):
+        kept.voted(f"{1:032x}", 5.0)
+    assert change() == {"kept": 0, "dropped": 0, "lost": 1}
+
+
+def test_one_kept_rating_is_left_of_two_services_on_postgresql(postgres: str) -> None:
+    url = postgres.replace("postgresql://", "postgresql+psycopg://")
+    both, name = [Recorder(url), Recorder(url)], f"{1:032x}"
+    both[0].predicted("predict", [{"title": "x"}], [answer(1)])
+    both[0].flush(20)
+    threads = [threading.Thread(target=kept.voted, args=(name, 5.0)) for kept in both * 8]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with both[0]._engine.connect() as connection:
+        assert connection.exec_driver_sql("select rating from feedback").fetchall() == [(5.0,)]

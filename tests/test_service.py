@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,15 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import World, another_version, load_fit, serving
+from conftest import SHARED, World, another_version, load_fit, serving
 
+from models.body import record
 from models.facts import iterate
 from models.movie import INPUTS, Movie
+from serving.schema import MOST_EXPLAINED, BatchRequest
 from settings import PROJECT
 from tasks import registry
+from tasks.tmdb import now
 
 FULL: dict[str, Any] = {
     "title": "A test",
@@ -150,6 +155,130 @@ def test_ten_megabytes_another_type_and_unknown_pages_are_refused(service: str) 
     assert httpx.get(f"{service}/predict").status_code == 405
 
 
+def case(name: str) -> dict[str, Any]:
+    return dict(json.loads((SHARED / "cases" / f"service-{name}.json").read_text()))
+
+
+def throw(url: str, paths: Iterable[str], method: str = "GET") -> Counter[int]:
+    """Ask for each path on one connection; count the statuses."""
+    connection, statuses = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30), Counter[int]()
+    for path in paths:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        answer.read()
+        statuses[answer.status] += 1
+    connection.close()
+    return statuses
+
+
+def series(url: str, **headers: str) -> set[str]:
+    """Return the names with labels of all that a service measures."""
+    lines = httpx.get(f"{url}/metrics", timeout=5, headers=headers).raise_for_status().text.splitlines()
+    return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+
+
+def test_ten_thousand_paths_and_odd_methods_leave_the_metrics_their_size(service: str) -> None:
+    for path in ("/ui/x", "/x", "/static_content/x"):
+        throw(service, [path])
+    for method in ("GET", "PUT", "OPTIONS", "TRACE"):
+        throw(service, ["/x", "/predict", "/ui/x"], method)
+    before = series(service)
+    assert any('endpoint="/elsewhere"' in name for name in before)
+    places = ("/ui/x{}", "/x{}", "/predict/{}", "/static_content/{}", "//{}?q={}")
+    assert throw(service, (place.format(n, n) for n in range(2000) for place in places)) == {404: 10_000}
+    for method in ("PUT", "OPTIONS", "TRACE", "PROPFIND", "BREW"):
+        throw(service, [f"/x{n}" for n in range(20)] if method != "BREW" else ["/x"], method)
+    assert series(service) == before
+
+
+@pytest.mark.shared
+def test_the_recorded_thousand_paths_leave_the_metrics_their_size(service: str, world: World) -> None:
+    assert case("09-metrics-cardinality")["right"].startswith("/metrics keeps its size")
+    with another(world, SERVICE_API_TOKEN="a-secret") as guarded:
+        for url, paths, status in ((service, "/ui/x{}", 404), (guarded, "/anything{}", 401), (guarded, "/ui/x{}", 404)):
+            throw(url, [paths.format("")])
+            before = series(url, Authorization="Bearer a-secret")
+            assert throw(url, (paths.format(n) for n in range(1000))) == {status: 1000}
+            assert series(url, Authorization="Bearer a-secret") == before
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+def test_every_route_says_which_methods_it_takes(service: str, method: str) -> None:
+    described = httpx.get(f"{service}/openapi.json").json()["paths"]
+    taken = {path: {"POST"} if "post" in methods else {"GET", "HEAD"} for path, methods in described.items()}
+    for path, takes in (taken | {"/ui/": {"GET", "HEAD"}, "/metrics": {"GET", "HEAD"}}).items():
+        if method not in takes:
+            answer = httpx.request(method, f"{service}{path}")
+            assert answer.status_code == 405
+            assert set(answer.headers["allow"].split(", ")) == takes
+
+
+@pytest.mark.shared
+def test_the_recorded_method_is_answered_with_those_that_are_taken(service: str) -> None:
+    recorded = case("17-405-allow")
+    answer = httpx.options(f"{service}{recorded['OPTIONS']}")
+    assert f"{answer.status_code} with Allow: {answer.headers['allow']}" == recorded["right"]
+
+
+@pytest.mark.shared
+def test_the_recorded_batch_is_refused_before_the_work_and_a_full_one_takes_half_of_the_time(service: str) -> None:
+    recorded = case("11-batch-1000-reasons")
+    ask = {"movies": [FULL] * 1000, "reasons": True}
+    begun = time.monotonic()
+    answer = httpx.post(f"{service}{recorded['POST']}", json=ask, timeout=30)
+    assert time.monotonic() - begun < 1
+    assert answer.status_code == 400
+    assert str(MOST_EXPLAINED) in answer.json()["error"]
+
+
+@pytest.mark.parametrize("more", [{"reasons": True}, {"similar": 20}, {"reasons": True, "similar": 20}])
+def test_a_full_batch_with_reasons_takes_less_than_half_of_the_time_and_one_more_is_refused(
+    service: str, more: dict[str, Any], bodies: list[dict[str, Any]]
+) -> None:
+    some = [Movie.of(record(body, now())).model_dump(mode="json", exclude_defaults=True) for body in bodies[-50:]]
+    movies = some * (MOST_EXPLAINED // len(some))
+    begun = time.monotonic()
+    answer = httpx.post(f"{service}/predict/batch", json={"movies": movies} | more, timeout=30)
+    assert time.monotonic() - begun < 5
+    results = answer.json()["results"]
+    for n in (0, 30, 449):
+        alone = httpx.post(f"{service}/predict", json={"movie": movies[n]} | more).json()
+        given = results[n]["prediction"]
+        points = {reason["field"]: reason["points"] for reason in given["reasons"]}
+        assert points == pytest.approx({one["field"]: one["points"] for one in alone["reasons"]}, abs=1e-9)
+        assert [one["title"] for one in given["similar"]] == [one["title"] for one in alone["similar"]]
+    refused = httpx.post(f"{service}/predict/batch", json={"movies": [*movies, FULL]} | more)
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0].keys() == {"field", "rule", "remedy"}
+    assert httpx.post(f"{service}/predict/batch", json={"movies": [*movies, FULL]}).status_code == 200
+
+
+def test_a_client_made_from_the_description_can_send_a_batch(service: str) -> None:
+    """What generators read: a list of movies, each with a type of its own, and no other type in its place."""
+    schemas = httpx.get(f"{service}/openapi.json").json()["components"]["schemas"]
+    assert schemas["BatchRequest"]["properties"]["movies"]["items"] == {"$ref": "#/components/schemas/Movie"}
+    assert schemas["Movie"]["required"] == ["title"]
+    assert schemas["PredictRequest"]["properties"]["movie"]["$ref"] == "#/components/schemas/Movie"
+
+
+@pytest.mark.shared
+def test_the_recorded_call_of_a_generated_client_works(service: str) -> None:
+    assert "BatchRequest(movies=[Movie(title='A')])" in case("14-openapi-client-batch")["do"]
+    body = BatchRequest(movies=[Movie(title="A")]).model_dump(mode="json")
+    items = httpx.get(f"{service}/openapi.json").json()["components"]["schemas"]["BatchRequest"]["properties"]["movies"]
+    assert items["items"]["$ref"].endswith("/Movie")
+    assert httpx.post(f"{service}/predict/batch", json=body).json()["results"][0]["prediction"]["rating"] > 0
+
+
+@pytest.mark.shared
+def test_the_recorded_feedback_is_of_no_prediction(world: World, tmp_path: Path) -> None:
+    recorded = case("16-feedback-unknown-id")
+    with another(world, RECORD_PREDICTIONS="true", WAREHOUSE_URL=f"sqlite:///{tmp_path}/w.db") as url:
+        answer = httpx.post(f"{url}{recorded['POST']}", json=recorded["body"])
+        assert answer.status_code == 404
+        assert answer.json()["errors"][0]["field"] == "id"
+
+
 def test_unknown_keys_beside_the_movie_are_refused(service: str) -> None:
     response = httpx.post(f"{service}/predict", json={"movie": FULL, "modle": 1})
     assert response.status_code == 400
@@ -216,22 +345,29 @@ def test_a_synopsis_alone_gets_a_prediction_and_its_sentiment(service: str) -> N
     assert korean["sentiment"]["readable"] is False
 
 
-def test_the_description_is_complete_and_what_it_describes_holds(service: str, tmp_path: Path) -> None:
-    """schemathesis asks everything that the OpenAPI description allows, and much that it does not."""
+def test_the_description_is_complete_and_what_it_describes_holds(
+    service: str, world: World, bodies: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """schemathesis asks everything that the OpenAPI description allows, and much that it does not.
+
+    The service that it asks lacks nothing: it records, and has a TMDB. What is missing of these is a 5xx.
+    """
     spec = httpx.get(f"{service}/openapi.json").json()
     assert set(spec["paths"]) == {
         *("/predict", "/predict/batch", "/predict/text", "/predict/tmdb", "/feedback"),
         *("/health", "/ready", "/model/info", "/upcoming"),
     }
     assert httpx.get(f"{service}/docs.json").json() == spec  # the interactive page shows the same
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("schemathesis"), "run", f"{service}/openapi.json", "--max-examples", "25",
-            "--seed", "1", "--generation-database", "none", "--checks",
-            "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance",
-        ],
-        cwd=tmp_path, capture_output=True, text=True, timeout=400,
-    )  # fmt: skip
+    whole = {"RECORD_PREDICTIONS": "true", "WAREHOUSE_URL": f"sqlite:///{tmp_path}/w.db", "TMDB_API_TOKEN": "token"}
+    with serving(bodies) as tmdb, another(world, **whole, TMDB_BASE_URL=tmdb) as url:
+        done = subprocess.run(
+            [
+                Path(sys.executable).with_name("schemathesis"), "run", f"{url}/openapi.json", "--max-examples", "25",
+                "--seed", "1", "--generation-database", "none", "--checks",
+                "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance",
+            ],
+            cwd=tmp_path, capture_output=True, text=True, timeout=400,
+        )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
 
 
@@ -258,6 +394,19 @@ def test_a_token_guards_all_but_health_and_the_limit_holds(world: World) -> None
         statuses = [httpx.get(f"{url}/model/info", headers=header).status_code for _ in range(20)]
         assert statuses[0] == 200
         assert statuses[-1] == 429
+        refused = httpx.get(f"{url}/model/info", headers=header | {"X-Forwarded-For": "198.51.100.1"})
+        assert refused.status_code == 429  # no proxy is named: nobody is believed, on loopback neither
+        assert 1 <= int(refused.headers["retry-after"]) <= 5
+
+
+def test_each_caller_behind_a_named_proxy_has_a_limit_of_its_own(world: World) -> None:
+    with another(world, SERVICE_PER_MINUTE="2", SERVICE_PROXIES="127.0.0.0/8,10.0.0.0/8") as url:
+        for address in ("198.51.100.1", "198.51.100.2:4711", "1.2.3.4, 198.51.100.3, 10.0.0.9"):
+            forwarded = {"X-Forwarded-For": address}
+            statuses = [httpx.get(f"{url}/model/info", headers=forwarded).status_code for _ in range(3)]
+            assert statuses == [200, 200, 429]
+        other = {"X-Forwarded-For": "203.0.113.5, 198.51.100.1"}  # what the client wrote before
+        assert httpx.get(f"{url}/model/info", headers=other).status_code == 429
 
 
 def test_predictions_and_feedback_are_recorded_and_a_dead_database_costs_nothing(world: World, tmp_path: Path) -> None:
@@ -267,6 +416,9 @@ def test_predictions_and_feedback_are_recorded_and_a_dead_database_costs_nothing
         httpx.post(f"{url}/predict/batch", json={"movies": [FULL, {"title": "y"}]})
         given = httpx.post(f"{url}/feedback", json={"id": answer["id"], "rating": 7.1})
         assert given.json() == {"recorded": True}
+        again = [httpx.post(f"{url}/feedback", json={"id": answer["id"], "rating": 7.1}) for _ in range(2)]
+        assert [one.json() for one in again] == [{"recorded": True}] * 2
+        assert httpx.post(f"{url}/feedback", json={"id": "0" * 32, "rating": 7.1}).status_code == 404
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -287,9 +439,19 @@ def test_predictions_and_feedback_are_recorded_and_a_dead_database_costs_nothing
     assert (last,) in rows  # a service that is stopped writes what it still has
     dead = "postgresql://nobody@127.0.0.1:1/none"
     with another(world, RECORD_PREDICTIONS="true", WAREHOUSE_URL=dead) as url:
-        assert all(predict(url, FULL).status_code == 200 for _ in range(20))
-        assert httpx.post(f"{url}/feedback", json={"id": "0" * 32, "rating": 5.0}).json() == {"recorded": True}
-        assert httpx.get(f"{url}/upcoming").json()["movies"] == []
+        answers = [predict(url, FULL) for _ in range(20)]
+        assert all(answer.status_code == 200 for answer in answers)
+        waits = answers[-1].json()["id"]  # in vain
+        for refused in (
+            *(
+                httpx.post(f"{url}/feedback", json={"id": name, "rating": 5.0}, timeout=30)
+                for name in ("0" * 32, waits)
+            ),
+            httpx.get(f"{url}/upcoming", timeout=30),
+        ):
+            assert refused.status_code == 503
+            assert refused.json()["errors"][0]["field"] == "warehouse"
+            assert "nobody" not in refused.text
 
 
 def test_a_movie_by_its_id_is_fetched_and_its_voters_are_heard(world: World, bodies: list[dict[str, Any]]) -> None:
@@ -310,6 +472,13 @@ def test_a_movie_by_its_id_is_fetched_and_its_voters_are_heard(world: World, bod
         unreachable = httpx.post(f"{url}/predict/tmdb", json={"id": 1})
         assert unreachable.status_code == 424
         assert "no usable answer" in unreachable.json()["error"]
+
+
+def test_a_service_without_a_tmdb_token_says_that_it_is_its_own_lack(service: str) -> None:
+    answer = httpx.post(f"{service}/predict/tmdb", json={"id": 550})
+    assert answer.status_code == 424
+    assert "TMDB_API_TOKEN" in answer.json()["error"]
+    assert "/predict" in answer.json()["errors"][0]["remedy"]
 
 
 def test_a_new_champion_is_taken_over_without_a_failed_or_mixed_answer(copied_world: World) -> None:

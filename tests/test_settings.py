@@ -38,6 +38,7 @@ WRONG = {
     "ecs_service": f"my service {MARK}",
     "service_api_token": f"“{MARK}”",
     "service_per_minute": MARK,
+    "service_proxies": f"10.0.0.7,{MARK}",
     "follow_registry": MARK,
     "project_home": f"https://{MARK}",
     "record_predictions": MARK,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import TODAY, World
+from sqlalchemy.exc import OperationalError
 
 from flows.predict_upcoming import predict_upcoming
+from serving.tables import METADATA, UPCOMING, connect
 from serving.upcoming import read_upcoming
 from settings import get_settings
 from tasks import registry
@@ -26,13 +29,16 @@ def url(copied_world: World) -> str:
 
 
 def test_a_day_s_list_is_in_the_store_and_the_warehouse_once_and_is_served(url: str) -> None:
-    assert "run predict-upcoming" in read_upcoming(url)["reason"] or "no list" in read_upcoming(url)["reason"]
+    assert (
+        "run predict-upcoming" in read_upcoming(url, "sample")["reason"]
+        or "no list" in read_upcoming(url, "sample")["reason"]
+    )
     first = predict_upcoming("sample", DAY)
     again = predict_upcoming("sample", DAY)
     assert first == again
     store = open_store(get_settings().store_uri)
     assert store.keys("sample/upcoming/") == [f"sample/upcoming/{DAY}.parquet"]
-    listed = read_upcoming(url, DAY)
+    listed = read_upcoming(url, "sample", DAY)
     assert listed["as_of"] == str(DAY), listed["reason"]
     assert len(listed["movies"]) == first["movies"] > 20
     assert listed["model"]["version"] == registry.find(CHAMPION).label
@@ -53,10 +59,47 @@ def test_what_is_out_by_now_shows_how_well_the_last_list_before_did(url: str) ->
     early, later = date(2024, 1, 10), date(2024, 2, 10)
     predict_upcoming("sample", early)
     predict_upcoming("sample", later)
-    past = read_upcoming(url, TODAY)["past"]
+    past = read_upcoming(url, "sample", TODAY)["past"]
     assert past
     catalogue = read_catalogue(open_store(get_settings().store_uri), "sample").set_index("id")
     for movie in past:
         assert movie["actual"] == pytest.approx(catalogue.loc[movie["id"], "vote_average"])
         released = pd.Timestamp(movie["release_date"]).date()
         assert movie["predicted_on"] == str(later if released >= later else early)
+
+
+def put(url: str, source: str, title: str, as_of: date, release: date) -> None:
+    engine = connect(url)
+    METADATA.create_all(engine)
+    row = {"source": source, "as_of": as_of, "id": 1, "title": title, "release_date": release, "genres": []}
+    row |= {"rating": 6.0, "low": 5.0, "high": 7.0, "reasons": [], "model": {"version": "v1"}}
+    with engine.begin() as connection:
+        connection.execute(UPCOMING.insert(), row)
+
+
+def test_a_list_is_of_the_source_that_was_asked_for_and_of_no_other(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/w.db"
+    day = timedelta(days=1)
+    for source, as_of in (("tmdb", TODAY - 20 * day), ("sample", TODAY)):
+        put(url, source, f"{source} to come", as_of, TODAY + 30 * day)
+        put(url, source, f"{source} that came", as_of - 9 * day, TODAY - 5 * day)
+    engine = connect(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("create table movies (source text, id int, vote_average real, vote_count int)")
+        connection.exec_driver_sql("insert into movies values ('tmdb', 1, 7.0, 100), ('sample', 1, 3.0, 100)")
+    listed = read_upcoming(url, "tmdb", TODAY)
+    assert listed["as_of"] == str(TODAY - 20 * day)  # a newer one is of another source
+    assert [movie["title"] for movie in listed["movies"]] == ["tmdb to come"]
+    assert [(movie["title"], movie["actual"]) for movie in listed["past"]] == [("tmdb that came", 7.0)]
+    nothing = read_upcoming(url, "imdb", TODAY)
+    assert (nothing["movies"], nothing["past"]) == ([], [])
+    assert "no list of imdb" in nothing["reason"]
+
+
+def test_an_empty_warehouse_has_no_list_and_one_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    assert "run predict-upcoming" in read_upcoming(f"sqlite:///{tmp_path}/new.db", "sample")["reason"]
+    url = f"sqlite:///{tmp_path}/no-movies.db"
+    put(url, "sample", "to come", TODAY, TODAY + timedelta(days=3))  # and no mirror of the catalogue
+    assert read_upcoming(url, "sample", TODAY)["past"] == []
+    with pytest.raises(OperationalError):
+        read_upcoming("postgresql+psycopg://nobody@127.0.0.1:1/none", "sample")
