@@ -1,14 +1,18 @@
 """The service: validate a movie, rate it, answer, record. It prepares nothing; the model takes raw movies.
 
-Which model it serves is decided when the bento is built: `bentoml build --arg model=movie-rating:v7`. It never asks for
-"latest". The model file is read without pickle; only the types that `models.estimator` names are trusted. What stands
-between is in `serving`: the schema, the guard at the door, the record of predictions, the following of the registry.
+Which model it serves is decided when the bento is built: `bentoml build --arg model=movie-rating:v7`, or, where none is
+named, the champion of that moment. It never asks for "latest". The model file is read without pickle; only the types
+that `models.estimator` names are trusted. What stands between is in `serving`: the schema, the guard at the door, the
+record of predictions, the following of the registry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
@@ -18,6 +22,7 @@ import anyio
 import bentoml
 import httpx
 from anyio.to_thread import run_sync
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLException, InvalidArgument, NotFound
 from pydantic import BaseModel, Field, ValidationError
 from starlette.applications import Starlette
@@ -46,7 +51,7 @@ from serving.schema import (
     TmdbRequest,
     Voted,
 )
-from settings import PROJECT, get_settings, networks
+from settings import PROJECT, get_settings, networks, without_passwords
 
 if TYPE_CHECKING:
     from serving.following import Follower
@@ -60,13 +65,33 @@ NO_WAREHOUSE = "warehouse", "does not answer", "try again later, or see to the d
 log = logging.getLogger("premiere")
 
 
+def registered_champion() -> str:
+    """Bring the champion of this checkout's registry into BentoML's store and return its tag there.
+
+    A process of its own asks MLflow. Raises InvalidArgument where there is no checkout, or no champion to be had.
+    """
+    home = str(BentoMLContainer.bentoml_home.get())  # of this process, whatever the settings say
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.bento", "--store"],
+        cwd=PROJECT, env=os.environ | {"BENTOML_HOME": home}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        why = without_passwords((done.stderr.strip().splitlines() or ["the registry's process was killed"])[-1])
+        raise InvalidArgument(f"no model is named, and {why}. Or name a model yourself: --arg model=movie-rating:v7")
+    return done.stdout.split()[-1]
+
+
 class Arguments(BaseModel):
     """What is decided at build time."""
 
-    model: str = Field(description="tag in BentoML's model store, for example movie-rating:v7")
+    model: str = Field(
+        default_factory=registered_champion,
+        description="tag in BentoML's model store, for example movie-rating:v7; default: the champion",
+    )
 
 
 arguments = bentoml.use_arguments(Arguments)
+BentoMLContainer.bento_arguments.set(arguments.model_dump())  # a bento and the other processes keep what was found
 
 
 def is_ours(entry: logging.LogRecord) -> bool:
@@ -184,6 +209,8 @@ routes = [
 
 @bentoml.service(
     name="premiere",
+    # No distribution that BentoML knows: to those it adds compilers and git. bentofile.yaml says what else goes in.
+    image=bentoml.images.Image(base_image="python:3.11-slim", distro="none"),
     traffic={"timeout": SECONDS},
     envs=[{"name": "FORWARDED_ALLOW_IPS", "value": "nobody"}],  # uvicorn believes all on loopback; the guard asks whom
     tracing={"excluded_urls": "predict.*,feedback,health,ready,model/info,metrics,ui.*,upcoming"},
@@ -253,7 +280,9 @@ class RatingService:
         request = TmdbRequest.model_construct(**asked)
         if not get_settings().tmdb_api_token:
             remedy = "send the movie itself to /predict, or let whoever runs the service set TMDB_API_TOKEN"
-            return refusal(HTTPStatus.FAILED_DEPENDENCY, "TMDB", "is not asked: this service has no TMDB_API_TOKEN", remedy)
+            return refusal(
+                HTTPStatus.FAILED_DEPENDENCY, "TMDB", "is not asked: this service has no TMDB_API_TOKEN", remedy
+            )
         kept = await fetch(request.id)
         try:
             movie = Movie.of(kept)

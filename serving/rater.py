@@ -21,6 +21,7 @@ from models.estimator import TRUSTED_TYPES, RatingModel
 from models.facts import is_readable, misread, read_sentiment
 from models.movie import MAX_RATING, MIN_RATING, Movie
 from serving.schema import Alike, Asked, ModelInfo, Prediction, Reason, Sentiment
+from serving.supervision import place
 
 TELLING = ("release_date", "genres", "runtime", "original_language", "directors", "cast", "overview")
 AT_ONCE, EXPLAINED_AT_ONCE = 250, 50  # movies of a batch that are rated together: more take no less time each
@@ -51,13 +52,22 @@ class Rater:
     """A loaded version. `folder` holds `model.skops`, read without pickle; `facts` are those of the registry."""
 
     def __init__(self, folder: Path, name: str, version: str, facts: dict[str, Any]) -> None:
-        self.model: RatingModel = skops_io.load(folder / "model.skops", trusted=TRUSTED_TYPES)
-        self.model.compact()
-        self.metrics: dict[str, float] = facts.get("metrics", {})
-        known = {key: facts[key] for key in ("sha256", "family", "source", "synthetic", "trained_at")}
-        self.info = ModelInfo(name=name, version=version, learned_until=self.model.learned_until_, **known)
-        CLIPPED.labels(version)  # at 0 from the start
-        self.rate([Movie(title="warm up").facts()], Asked(reasons=True, similar=1))
+        """Load and try it; raises ValueError, with what to do about it, where this code cannot use it."""
+        try:
+            self.model: RatingModel = skops_io.load(folder / "model.skops", trusted=TRUSTED_TYPES)
+            self.model.compact()
+            self.metrics: dict[str, float] = facts.get("metrics", {})
+            known = {key: facts[key] for key in ("sha256", "family", "source", "synthetic", "trained_at")}
+            self.info = ModelInfo(name=name, version=version, learned_until=self.model.learned_until_, **known)
+            CLIPPED.labels(version)  # at 0 from the start
+            self.rate([Movie(title="warm up").facts()], Asked(reasons=True, similar=1))
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{name}:{version} cannot be served by this code: it was fitted by other code of models/, or its file "
+                f"is damaged ({place(error)}). Train anew and promote, or roll back to a bento of its own code"
+            ) from None
 
     def rate(self, movies: Sequence[dict[str, Any]], asked: Asked) -> list[Prediction]:
         """Rate raw movies, in order."""

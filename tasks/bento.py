@@ -3,7 +3,8 @@
 Everything is tagged with the MLflow version (`movie-rating:v7`, `premiere:v7`) and asked for by that tag. BentoML runs
 as a command of its own: it reads its home and its arguments once a process.
 
-    python -m tasks.bento        serve the champion on loopback until stopped
+    python -m tasks.bento            serve the champion on loopback until stopped
+    python -m tasks.bento --store    put its model into BentoML's store and print the tag; service.py asks so
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import yaml
 from prefect import task
 
+from models.movie import Movie
 from settings import PROJECT, get_settings, make_folder
 from tasks import registry
-from tasks.probing import probe
+from tasks.probing import GOLDEN_MOVIES, LEVEL, TOLERANCE, probe
+from tasks.rating import rate
 from tasks.registry import Version
 from tasks.retrying import worth_another_try
 from tasks.tether import tethered
@@ -56,18 +60,39 @@ def store_bento(version: Version) -> str:
     """Put the model into BentoML's store and build the bento; return its tag.
 
     A bento of that tag stays if it was built from this model and from the code as it is now. A service that runs has a
-    copy of its own.
+    copy of its own. Raises RuntimeError, before anything is replaced, for a version that needs older code.
     """
     tag, code = f"premiere:{version.label}", code_digest(PROJECT)
     other_model = import_model(version)
     found = _bentoml("get", tag, "-o", "json", check=False)
-    if found.returncode == 0 and (other_model or json.loads(found.stdout)["labels"].get("code") != code):
-        _bentoml("delete", tag, "--yes")
-    elif found.returncode == 0:
+    if found.returncode == 0 and not other_model and json.loads(found.stdout)["labels"].get("code") == code:
         return tag
+    require_todays_code(version)
+    if found.returncode == 0:
+        _bentoml("delete", tag, "--yes")
     facts = ["--version", version.label, "--label", f"code={code}", "--arg", f"model={model_tag(version)}"]
     _bentoml("build", *facts, str(PROJECT))
     return tag
+
+
+def require_todays_code(version: Version) -> None:
+    """Raise RuntimeError unless today's code, which a bento is built from, rates as a version's own does."""
+    if version.tags["code_sha256"] == registry.code_digest(PROJECT):
+        return
+    movies = [Movie(**movie) for movie in GOLDEN_MOVIES]
+    by_its_own = rate(version, "model", movies, [LEVEL])
+    try:
+        by_todays = rate(version, "model", movies, [LEVEL], code=PROJECT)
+        off = float(np.abs(by_its_own.table() - by_todays.table()).max())
+        wrong = "" if off <= TOLERANCE else f"rates otherwise, by up to {off:.2g} points"
+    except RuntimeError as error:
+        wrong = f"fails on it: {str(error).strip().splitlines()[-1]}"
+    if wrong:
+        raise RuntimeError(
+            f"{version.label} was fitted by other code of models/, and today's {wrong}. Train anew and promote (python "
+            f"-m flows.train, python -m flows.promote), serve its own bento (bentoml serve premiere:{version.label}), "
+            "or roll back to one that has its own (make rollback)"
+        )
 
 
 def content_name(version: Version) -> str:
@@ -81,7 +106,7 @@ def code_digest(project: Path) -> str:
     config = yaml.safe_load(bentofile.read_text())
     fits = [path for pattern in config["include"] for path in project.glob(pattern.lstrip("/"))]
     found = [file for path in fits for file in (path, *path.rglob("*")) if file.is_file()]
-    named = [config["python"]["requirements_txt"], config["docker"]["dockerfile_template"]]
+    named = [config["python"]["requirements_txt"], config["docker"]["setup_script"]]
     digest = hashlib.sha256()
     for path in sorted({bentofile, *found, *(project / name for name in named)}):
         content = path.read_bytes()
@@ -226,6 +251,14 @@ def make_home(bento: str, port: int) -> Path:
     return home
 
 
+def store_champion() -> str:
+    """Put the champion's model into BentoML's store, for a bento of today's code, and return its tag there."""
+    version = registry.find(registry.CHAMPION)
+    require_todays_code(version)
+    import_model(version)
+    return model_tag(version)
+
+
 def serve_champion() -> None:
     """Become the service of the champion, in the foreground, on SERVICE_PORT.
 
@@ -278,7 +311,10 @@ def free_port() -> int:
 
 if __name__ == "__main__":
     try:
-        serve_champion()
+        if sys.argv[1:] == ["--store"]:
+            print(store_champion())
+        else:
+            serve_champion()
     except LookupError as error:
         sys.exit(f"nothing to serve: {error}")
     except RuntimeError as error:

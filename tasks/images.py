@@ -7,11 +7,11 @@ Docker is asked through its SDK (`DOCKER_HOST` and the logins of `docker login` 
 from __future__ import annotations
 
 import base64
+import io
 import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +29,10 @@ from tasks.registry import Version
 MOST_BYTES = 1_200_000_000
 START_SECONDS = 90
 PORT = 3000
+HEALTHCHECK = (  # which bentoml containerize cannot be told
+    "HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD "
+    """["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:3000/readyz', timeout=2)"]"""
+)
 _STEP = re.compile(r"^(\|\d+( \S+=\S+)* )?/bin/sh -c (#\(nop\) +)?")  # what the builder writes before a step
 ECR = re.compile(r"^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/")
 
@@ -63,17 +67,16 @@ def build(version: Version) -> dict[str, str]:
             "premiere.model.sha256": version.tags["sha256"],
             "premiere.data": version.tags["data"],
         }
-        tag = bento.store_bento(version)
-        command = [sys.executable, "-m", "bentoml", "containerize", tag, "--image-tag", address]
-        for name, value in labels.items():
-            command += ["--opt", f"label={name}={value}"]
-        with tempfile.TemporaryDirectory() as folder:  # bentoml reads its template below the current folder only
-            done = subprocess.run(
-                command, env=bento.environment() | _builder() | {"TMPDIR": folder, "PYTHONPATH": str(PROJECT)},
-                cwd=folder, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+        plain, tag = f"{address}-plain", bento.store_bento(version)
+        command = [sys.executable, "-m", "bentoml", "containerize", tag, "--image-tag", plain]
+        done = subprocess.run(
+            command, env=bento.environment() | _builder(), cwd=PROJECT, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"bentoml containerize {tag} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+        recipe = io.BytesIO(f"FROM {plain}\n{HEALTHCHECK}\n".encode())
+        client.images.build(fileobj=recipe, tag=address, labels=labels, rm=True)
+        client.images.remove(plain)
     image = client.images.get(address)
     size = int(image.attrs["Size"])
     if size > MOST_BYTES:

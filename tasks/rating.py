@@ -54,6 +54,10 @@ class Rated:
     reasons: list[list[dict[str, Any]]] = field(default_factory=list)  # field, points and words, the weightiest first
     linear: NDArray[np.float64] | None = None  # what the linear member alone says
 
+    def table(self) -> NDArray[np.float64]:
+        """Return all that it says in n rows: the rating, then both ends of each interval."""
+        return np.column_stack([self.ratings, *(end for ends in self.intervals.values() for end in ends)])
+
     def inside(self, actual: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
         """Return which of n actual ratings fall into the interval at a level."""
         low, high = self.intervals[level]
@@ -66,18 +70,21 @@ def rate(
     movies: Sequence[Movie] | pd.DataFrame,
     levels: Sequence[float] = LEVELS,
     reasons: int = 0,
+    code: Path | None = None,
 ) -> Rated:
     """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
 
-    `reasons` is how many of each are wanted. Raises LookupError where a stored file is gone, RuntimeError where it is
-    not the one that was registered, or where its code fails on them.
+    `reasons` is how many of each are wanted; `code` is a folder with another package `models` than its own. Raises
+    LookupError where a stored file is gone, RuntimeError where it is not the one that was registered, or where the code
+    fails on them.
     """
     if isinstance(movies, pd.DataFrame):
         rows: list[RawMovie] = list(iterate(registry.inputs(movies)))
     else:
         rows = [movie.facts() for movie in movies]
     with tempfile.TemporaryDirectory() as folder:
-        model, code = registry.download(version, fit, Path(folder))
+        model, its_own = registry.download(version, fit, Path(folder))
+        code = code or its_own
         try:
             done = subprocess.run(
                 [sys.executable, "-c", PROGRAM, str(model)],

@@ -28,10 +28,11 @@ from urllib.parse import unquote, urlsplit
 import pandas as pd
 from prefect import runtime, task
 
-from models.estimator import TRUSTED_TYPES, RatingModel
+from models.estimator import RatingModel
 from models.movie import INPUTS, Movie
 from settings import PROJECT, get_settings, make_room, without_passwords, without_secrets
-from tasks.report import model_card, plots, save
+from tasks import flavour
+from tasks.report import model_card, plots, save, shortened
 from tasks.retrying import worth_another_try
 from tasks.tmdb import now
 from tasks.training import by_slice, comparison
@@ -41,6 +42,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
 CODE = "code/models"  # where in a run the code lies
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is MLflow's word for a missing alias
+DESCRIPTION = 5_000  # characters that MLflow keeps of one
 SERVING_PACKAGES = ("scikit-learn", "skops", "xgboost-cpu", "lightgbm", "textblob", "pandas", "pydantic")
 CREW = ("cast", "directors", "writers", "producers", "cinematographers", "composers", "editors")
 # What a registered model shows as its input is invented: what TMDB wrote may not lie in a registry for good.
@@ -197,7 +199,6 @@ def _register(
     raw, example = inputs(holdout), inputs(pd.DataFrame([Movie(**EXAMPLE).facts()]))
     parts = by_slice(judged, holdout)
     card = model_card(tags, params, comparison(metrics, params["family"]), metrics, parts)
-    signature = mlflow.models.infer_signature(raw, shipped.predict(raw))
     run_name = f"{params['family']} as of {tags['as_of']}"
     with mlflow.start_run(run_name=run_name, tags=tags) as run, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -217,19 +218,16 @@ def _register(
             mlflow.log_artifact(str(path), CODE)
         _log_trials(mlflow_client, run.info, trials, tags["training"])
         logged = {
-            fit: mlflow.sklearn.log_model(
-                model,
+            fit: mlflow.models.Model.log(
+                None,
+                flavour,
                 name=fit,
-                signature=signature,
+                model=model,
                 input_example=example,
-                serialization_format="skops",
-                skops_trusted_types=TRUSTED_TYPES,
                 pip_requirements=[f"{package}=={installed(package)}" for package in SERVING_PACKAGES],
             )
             for fit, model in (("model", shipped), ("judged", judged))
         }
-        if logged["model"].signature is None:
-            raise RuntimeError("MLflow kept no signature of the model: its input example has a type it cannot name")
     digests = {
         name: content_hash(Path(mlflow.artifacts.download_artifacts(logged[fit].model_uri)))
         for name, fit in (("sha256", "model"), ("judged_sha256", "judged"))
@@ -242,6 +240,7 @@ def _register(
         source=logged["model"].model_uri,
         run_id=run.info.run_id,
         model_id=logged["model"].model_id,
+        description=shortened(card, DESCRIPTION, "the run's model_card.md"),
         tags=tags | digests | {"judged_uri": logged["judged"].model_uri},
     )
     return find(str(created.version))

@@ -125,6 +125,14 @@ def model_card(
     )
 
 
+def shortened(card: str, most: int, whole: str) -> str:
+    """Return a text of at most `most` characters: whole lines of it, and where the whole of it is."""
+    if len(card) <= most:
+        return card
+    end = f"\n\n… the rest stands in {whole}"
+    return card[: most - len(end) + 1].rpartition("\n")[0] + end
+
+
 def save(figures: dict[str, Figure], folder: Path) -> None:
     """Write figures as files and close them."""
     for name, figure in figures.items():

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import docker
 import httpx
 import pytest
 import yaml
-from conftest import World, wait_for_port
+from conftest import World, another_version, wait_for_port
 
+from serving.rater import Rater
 from settings import PROJECT, get_settings
-from tasks import bento, registry
+from tasks import bento, images, registry
 from tasks.bento import code_digest, free_port, running, store_bento
 from tasks.tether import tethered
 
@@ -76,11 +84,12 @@ def test_the_digest_of_the_code_is_that_of_all_that_a_bento_is_built_from_and_of
     (checkout / "tasks" / "service.py").write_text("other")
     assert code_digest(checkout) == before
     digests = {before}
-    for name in [*sorted(wanted()), "requirements-service.txt", "deploy/service.Dockerfile.j2"]:
+    others = ["requirements-service.txt", "deploy/service-setup.sh"]
+    for name in [*sorted(wanted()), *others]:
         with (checkout / name).open("a") as file:
             file.write("\n# another\n")
         digests.add(code_digest(checkout))
-    assert len(digests) == len(wanted()) + 3
+    assert len(digests) == len(wanted()) + len(others) + 1
 
 
 def test_a_model_is_found_however_long_the_path_of_its_store_is(
@@ -191,3 +200,166 @@ def test_a_service_that_is_tried_empties_no_metrics_of_the_one_that_runs(
         threads = httpx.get(f"{url}/ready").json()["threads"]
         assert threads["recorder"]["state"] == "up"
         assert threads["follower"]["state"] == "not started"
+
+
+def readme_commands() -> list[str]:
+    """The commands of BentoML that README names, in order, without their comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if "export BENTOML_HOME=$PWD/bentos" in block]
+    return [line.partition("#")[0].strip() for line in block.splitlines() if line.startswith("bentoml ")]
+
+
+@pytest.fixture
+def shell(world: World, checkout: Path) -> dict[str, Any]:
+    """How a command starts in a plain shell: in the checkout, the environment activated, with README's variable."""
+    for folder in ("models", "bentos"):
+        shutil.copytree(world.folder / "bentos" / folder, checkout / "bentos" / folder)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    places = {"BENTOML_HOME": str(checkout / "bentos"), "WAREHOUSE_URL": f"sqlite:///{world.folder}/warehouse.db"}
+    return {"cwd": checkout, "env": env | {"PATH": path} | places}
+
+
+def run(command: str, shell: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(shlex.split(command), **shell, capture_output=True, text=True, timeout=500)
+
+
+def wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + 100
+    while True:
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz", timeout=30).status_code == 200:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@contextmanager
+def serving(command: str, shell: dict[str, Any]) -> Iterator[str]:
+    """Run a command that serves, on a free port; yield its address."""
+    port, quiet = free_port(), subprocess.DEVNULL
+    options = shell | {"env": shell["env"] | {"BENTOML_PORT": str(port)}}
+    with subprocess.Popen(
+        tethered(*shlex.split(command)), **options, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet
+    ) as server:
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def built_model(checkout: Path, tag: str) -> str:
+    """Return the tag of the model that a bento serves."""
+    info = yaml.safe_load((checkout / "bentos" / "bentos" / tag.replace(":", "/") / "bento.yaml").read_text())
+    return str(info["args"]["model"])
+
+
+@pytest.mark.timeout(600)
+def test_bentomls_own_commands_list_build_and_serve_as_readme_says(world: World, checkout: Path, shell: Any) -> None:
+    commands = readme_commands()
+    assert [command.split()[1] for command in commands] == ["list", "build", "serve", "serve", "containerize"]
+    listed, building, *services = commands[:4]
+    champion = registry.find(registry.CHAMPION)
+    assert "premiere:v1" in run(listed, shell).stdout
+    done = run(building, shell)
+    assert done.returncode == 0, done.stderr
+    tag = next(word.strip('."') for word in done.stdout.replace('"', " ").split() if word.startswith("premiere:"))
+    assert built_model(checkout, tag) == bento.model_tag(champion)
+    for command in services:
+        with serving(command, shell) as url:
+            answer = httpx.post(f"{url}/predict", json=MOVIE, timeout=30).raise_for_status().json()
+            assert answer["model"]["version"] == champion.label
+            assert answer["model"]["sha256"] == champion.tags["sha256"]
+
+
+@pytest.mark.timeout(300)
+def test_a_build_takes_the_champion_and_never_what_was_imported_last(
+    copied_world: World, checkout: Path, shell: Any
+) -> None:
+    champion, later = registry.find(registry.CHAMPION), another_version()
+    models = checkout / "bentos" / "models" / get_settings().model_name
+    shutil.copytree(models / champion.label, models / later.label)
+    (models / "latest").write_text(later.label)
+    done = run("bentoml build --version mine", shell)
+    assert done.returncode == 0, done.stderr
+    assert built_model(checkout, "premiere:mine") == bento.model_tag(champion)
+    shutil.rmtree(models)  # brought from the registry where it is not there, too
+    assert run("bentoml build --version again", shell).returncode == 0
+    registry.client().delete_registered_model_alias(get_settings().model_name, registry.CHAMPION)
+    refused = run("bentoml build --version none", shell)
+    assert refused.returncode != 0
+    assert "the registry has no champion" in refused.stderr.replace("\n", " ")
+    assert "--arg model=movie-rating:v7" in refused.stderr.replace("\n", " ")
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(1200)
+def test_the_image_of_bentomls_own_command_serves(
+    world: World, docker_engine: docker.DockerClient, checkout: Path, shell: Any
+) -> None:
+    env = shell["env"] | images._builder() | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    (command,) = [command for command in readme_commands() if "containerize" in command]
+    done = run(command, shell | {"env": env})
+    assert done.returncode == 0, done.stderr[-3000:]
+    container = docker_engine.containers.run("premiere:v1", detach=True, ports={"3000/tcp": ("127.0.0.1", None)})
+    try:
+        container.reload()
+        url = f"http://127.0.0.1:{container.ports['3000/tcp'][0]['HostPort']}"
+        wait_until_ready(url)
+        answer = httpx.post(f"{url}/predict", json=MOVIE, timeout=30).raise_for_status().json()
+        assert answer["model"]["sha256"] == registry.find(registry.CHAMPION).tags["sha256"]
+    finally:
+        container.remove(force=True)
+        docker_engine.images.remove("premiere:v1", force=True)
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["fails", "rates otherwise"])
+def test_a_champion_that_todays_code_would_rate_wrongly_by_gets_no_new_bento_and_keeps_its_own(
+    world: World, checkout: Path, shell: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = registry.find(registry.CHAMPION)
+    tag = store_bento(champion)
+    before = made(tag)
+    if how == "fails":
+        edit(checkout / "models" / "facts.py", '    "n_genres": "genres",\n', '    "n_all_genres": "genres",\n')
+    else:
+        edit(checkout / "models" / "facts.py", "float(len(title))", "float(len(title) + 100)")
+    refused = run("bentoml build", shell)
+    assert refused.returncode != 0
+    told = refused.stderr.replace("\n", " ")
+    assert f"{champion.label} was fitted by other code of models/, and today's {how}" in told
+    assert "Train anew" in told
+    assert f"bentoml serve premiere:{champion.label}" in told
+    monkeypatch.setattr(bento, "PROJECT", checkout)
+    monkeypatch.setattr(registry, "PROJECT", checkout)
+    with pytest.raises(RuntimeError, match=f"today's {how}"):
+        store_bento(champion)
+    assert made(tag) == before
+
+
+def test_code_that_cannot_use_a_model_says_so_and_not_what_numpy_says(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = registry.find(registry.CHAMPION)
+    folder = get_settings().bentoml_home / "models" / get_settings().model_name / champion.label / "mlflow_model"
+    assert Rater(folder, "movie-rating", champion.label, dict(champion.tags)).info.version == champion.label
+    for fault in (ValueError("operands could not be broadcast together"), AttributeError("no attribute `x_`")):
+
+        def fail(*_: Any, fault: Exception = fault) -> None:
+            raise fault
+
+        with monkeypatch.context() as patch:
+            patch.setattr("models.estimator.RatingModel.predict_interval", fail)
+            with pytest.raises(
+                ValueError, match=f"movie-rating:{champion.label} cannot be served .* Train anew"
+            ) as error:
+                Rater(folder, "movie-rating", champion.label, dict(champion.tags))
+        assert str(fault) not in str(error.value)

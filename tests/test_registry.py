@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import re
+import shlex
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pandas as pd
 import pytest
-from conftest import TODAY, set_environment
+from conftest import SHARED, TODAY, load_fit, set_environment, wait_for_port
 
 from flows.train import train_model
 from models.body import record
-from settings import get_settings
+from models.movie import INPUTS, Movie
+from models.scorer import Scorer
+from settings import PROJECT, get_settings
 from tasks import ledger, registry
 from tasks.bento import free_port
 from tasks.partitions import movie_table, write_partition
-from tasks.rating import what_champion_lacks
+from tasks.rating import rate, what_champion_lacks
 from tasks.registry import CHALLENGER, CHAMPION, RegistryAway, find, find_trained
+from tasks.report import shortened
 from tasks.store import open_store
+from tasks.tether import tethered
 from tasks.tmdb import now
 
 
@@ -236,3 +249,158 @@ def test_the_example_fits_the_signature_of_any_model(trained: dict[str, Any]) ->
         example = model.load_input_example()
         assert list(example.columns) == model.signature.inputs.input_names()
         assert len(mlflow.models.utils._enforce_schema(example, model.signature.inputs)) == 1
+
+
+def readme_movie() -> dict[str, Any]:
+    """The movie that README asks the service about."""
+    asked = re.search(r"/predict .*?-d '(\{.*?\})'", (PROJECT / "README.md").read_text(), re.DOTALL)
+    assert asked
+    return dict(json.loads(asked[1])["movie"])
+
+
+def elsewhere(folder: Path) -> dict[str, Any]:
+    """How a process starts that has the environment activated, but no checkout."""
+    scripts = Path(sys.executable).parent
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {"cwd": folder, "env": env | {"PATH": f"{scripts}{os.pathsep}{env['PATH']}"}}
+
+
+def load_and_predict(code: str, folder: Path) -> Any:
+    """Run an expression over the loaded champion, `model`, where there is no checkout; it must give what JSON knows."""
+    uri = f"models:/{get_settings().model_name}@{CHAMPION}"
+    program = f"import json, mlflow, pandas as pd; model = mlflow.pyfunc.load_model({uri!r}); print(json.dumps({code}))"
+    done = subprocess.run([sys.executable, "-c", program], **elsewhere(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows(rated: pd.DataFrame) -> list[list[float]]:
+    return rated[["rating", "low", "high"]].to_numpy().tolist()
+
+
+def expected(*movies: dict[str, Any], level: float = 0.9) -> Any:
+    """What the registered model says of movies, row by row; equal to 1e-9."""
+    columns = load_fit(find(CHAMPION), "model").predict_interval([Movie(**movie).facts() for movie in movies], level)
+    return [pytest.approx(row, abs=1e-9) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+@pytest.mark.shared
+def test_a_title_alone_is_rated_where_there_is_no_checkout(trained: dict[str, Any], tmp_path: Path) -> None:
+    said = json.loads((SHARED / "cases" / "service-12-mlflow-title-only.json").read_text())["python"]
+    program = f"import mlflow, pandas as pd; print({said}.to_json(orient='records'))"
+    done = subprocess.run([sys.executable, "-c", program], **elsewhere(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (rated,) = json.loads(done.stdout)
+    assert [[rated[name] for name in ("rating", "low", "high")]] == expected({"title": "A"})
+
+
+def test_a_table_is_rated_as_the_service_would_wherever_it_has_gaps(trained: dict[str, Any], tmp_path: Path) -> None:
+    code = (
+        f"[model.predict(pd.DataFrame(movies), params=params).values.tolist() for movies, params in "
+        f"(([{readme_movie()!r}, dict(title='A'), dict(title='B', cast=['x', dict(name='y', id=7)])], None), "
+        f"([dict(title='A', runtime=0, overview='', tagline=float('nan'), genres=None, release_date=None)], "
+        f"dict(level=0.5)))]"
+    )
+    first, second = load_and_predict(code, tmp_path)
+    named = {"title": "B", "cast": ["x", {"name": "y", "id": 7}]}
+    assert first == expected(readme_movie(), {"title": "A"}, named)
+    assert second == expected({"title": "A"}, level=0.5)
+
+
+def test_what_a_loaded_model_needs_is_nothing_of_the_platforms(trained: dict[str, Any], tmp_path: Path) -> None:
+    loaded = load_and_predict("[sorted(__import__('sys').modules), __import__('models').__file__]", tmp_path)
+    assert not {"prefect", "settings", "tasks", "bentoml"} & set(loaded[0])
+    assert Path(loaded[1]).is_relative_to(files_of(find(CHAMPION), "model"))
+    files = {path.name for path in files_of(find(CHAMPION), "model").rglob("*") if path.is_file()}
+    assert not {name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle"))}
+
+
+def test_mlflows_own_server_answers_readmes_movie(trained: dict[str, Any], tmp_path: Path) -> None:
+    said = re.search(r"^mlflow models serve .*$", (PROJECT / "README.md").read_text(), re.MULTILINE)
+    assert said
+    port = free_port()
+    command = [*shlex.split(said[0]), "--port", str(port)]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            tethered(*command), **elsewhere(tmp_path), stdin=subprocess.PIPE, stdout=log, stderr=log
+        ) as server,
+    ):
+        try:
+            wait_for_port(port)
+            url = f"http://127.0.0.1:{port}/invocations"
+            answer = httpx.post(url, json={"dataframe_records": [readme_movie()]}, timeout=60)
+            wrong = httpx.post(url, json={"dataframe_records": [{"title": "A"}, {"title": "B", "runtime": -5}]})
+        finally:
+            server.terminate()
+    assert answer.status_code == 200, answer.text
+    (rated,) = answer.json()["predictions"]
+    assert [[rated[name] for name in ("rating", "low", "high")]] == expected(readme_movie())
+    assert wrong.status_code == 400
+    assert "row 1, runtime: " in wrong.text
+
+
+def test_the_signature_asks_for_a_title_and_names_every_field(trained: dict[str, Any]) -> None:
+    import mlflow
+
+    inputs = mlflow.models.Model.load(str(files_of(find(CHAMPION), "model"))).signature.inputs
+    assert inputs.input_names() == list(INPUTS)
+    assert inputs.required_input_names() == ["title"]
+
+
+def test_what_is_wrong_in_a_table_is_named_by_row_field_and_rule(trained: dict[str, Any]) -> None:
+    scorer = Scorer(load_fit(find(CHAMPION), "model"))
+    table = [{"title": "A"}, {"title": "B", "runtime": -1.0, "release_date": "2020"}, {"title": 5, "cast": [{"id": 1}]}]
+    with pytest.raises(ValueError) as error:
+        scorer.predict(pd.DataFrame(table))
+    for words in ("row 1, runtime: ", "row 1, release_date: must be a date", "row 2, title: ", "row 2, cast.0.name: "):
+        assert words in str(error.value)
+    assert "row 0" not in str(error.value)
+    with pytest.raises(ValueError, match="row 0, title: Field required"):
+        scorer.predict(pd.DataFrame({"title": [""]}))
+    with pytest.raises(ValueError, match=r"level must lie between 0\.5 and 0\.99"):
+        scorer.predict(pd.DataFrame({"title": ["A"]}), {"level": 90})
+    with pytest.raises(ValueError, match="and 10 more"):
+        scorer.predict(pd.DataFrame({"title": [1] * 30}))
+    assert rows(scorer.predict(pd.DataFrame({"title": []}))) == []
+
+
+def test_a_process_with_other_code_loads_no_model_that_it_would_rate_otherwise(
+    trained: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(PROJECT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "models" / "facts.py").open("a") as file:
+        file.write("\n# newer\n")
+    program = f"import models.facts, mlflow; mlflow.pyfunc.load_model('models:/{get_settings().model_name}@{CHAMPION}')"
+    done = subprocess.run([sys.executable, "-c", program], **elsewhere(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "load each model in a process of its own" in done.stderr
+
+
+def test_a_version_that_was_registered_without_code_beside_its_fits_is_still_compared(trained: dict[str, Any]) -> None:
+    version = find(CHAMPION)
+    for fit in ("model", "judged"):
+        before = rate(version, fit, [Movie(title="A")]).table().tolist()
+        with lost(files_of(version, fit) / "code"):
+            assert registry.has_files(version)
+            assert rate(version, fit, [Movie(title="A")]).table().tolist() == before
+
+
+def test_the_model_card_is_what_mlflow_says_of_a_version(trained: dict[str, Any]) -> None:
+    client, version = registry.client(), find(CHAMPION)
+    import mlflow
+
+    card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
+    said = client.get_model_version(get_settings().model_name, str(version.number)).description
+    assert said == shortened(card, registry.DESCRIPTION, "the run's model_card.md")
+    assert said.startswith("# Movie rating before the premiere")
+
+
+def test_a_card_that_is_too_long_ends_after_a_whole_line_and_says_where_the_rest_is() -> None:
+    card = "".join(f"| line {n} |\n" for n in range(1000))
+    short = shortened(card, 200, "model_card.md")
+    assert len(short) <= 200
+    *lines, gap, end = short.split("\n")
+    assert "\n".join(lines) + "\n" in card
+    assert (gap, end) == ("", "… the rest stands in model_card.md")
+    assert shortened(card, len(card), "model_card.md") == card
