@@ -143,7 +143,7 @@ def remember(route: str, movies: list[dict[str, Any]], answers: list[Prediction]
 def check(given: Any) -> dict[str, Any] | BatchItem:
     """Return a raw movie, or what is wrong with it."""
     try:
-        return (given if isinstance(given, Movie) else Movie.model_validate(given)).facts()
+        return (given if isinstance(given, Movie) else Movie.model_validate(given)).told()
     except ValidationError as error:
         told = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
         return BatchItem(errors=[FieldError(**one) for one in told])
@@ -245,7 +245,7 @@ class RatingService:
     async def predict(self, **asked: Any) -> Prediction:
         """Rate one movie from what is known before its release. Everything but the title may be left out."""
         request = PredictRequest.model_construct(**asked)
-        return rate(champion().rater, "predict", request.movie.facts(), request)
+        return rate(champion().rater, "predict", request.movie.told(), request)
 
     @bentoml.api(route="/predict/batch", input_spec=BatchRequest)
     async def predict_batch(self, ctx: bentoml.Context, **asked: Any) -> Batch:
@@ -288,8 +288,10 @@ class RatingService:
             movie = Movie.of(kept)
         except ValidationError as error:
             raise InvalidArgument(f"TMDB's movie {request.id} cannot be rated: {error.errors()[0]['msg']}") from error
-        answer = rate(champion().rater, "predict/tmdb", movie.facts(), request)
         out = kept["release_date"] is not None and kept["release_date"] <= datetime.now(UTC).date()
+        # What TMDB lacks of a finished movie there mostly is none of; of one to come nobody has said it yet.
+        facts = movie.facts() if out else movie.told()
+        answer = rate(champion().rater, "predict/tmdb", facts, request)
         voted = Voted(released=out, vote_average=kept["vote_average"], vote_count=kept["vote_count"])
         return TmdbPrediction.model_construct(movie=movie, prediction=answer, tmdb=voted)
 

@@ -1,8 +1,9 @@
 """Our model, the baselines and the recipes of three earlier systems, walk-forward on the real movies of ../shared.
 
 For each year 2016 to 2023 everything is fitted on what was released before it and judged on its movies with 50 votes or
-more. System A: runtime, main genre, language, polarity and length of the overview, XGBoost. System B: TF-IDF of the
-overview, year and main genre, LightGBM, without the votes that leaked. System D: a Random Forest on year and runtime.
+more: by their whole records, by each way of asking about them, and with each fact told or not. System A: runtime, main
+genre, language, polarity and length of the overview, XGBoost. System B: TF-IDF of the overview, year and main genre,
+LightGBM, without the votes that leaked. System D: a Random Forest on year and runtime.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,12 @@ from xgboost import XGBRegressor
 from models.body import record
 from models.estimator import RatingModel
 from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, segments
-from models.facts import cached_sentiment, iterate
+from models.facts import cached_sentiment, is_told, iterate, written
 from models.features import MovieFeatures
 from models.folds import learnable
+from models.linear import LinearText
 from models.movie import INPUTS
+from models.questions import FORM, PITCH, RECORD, TYPED, WAYS, asked
 from settings import PROJECT
 from tasks.tmdb import now
 
@@ -37,13 +41,15 @@ REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)
 LARGE = 300  # movies of a segment whose coverage is shown
 TRAILING = "trailing five-year mean"
-KNOWN = {
-    "title, genres, language": ("title", "genres", "original_language"),
+# What else may be told, beside the ways of asking that a model is held to.
+ALSO = {
+    "the page's form": FORM,
+    "a title": ("title",),
     "a synopsis": ("overview",),
-    "all but budget and runtime": tuple(name for name in INPUTS if name not in ("budget", "runtime")),
     "all but the release date": tuple(name for name in INPUTS if name != "release_date"),
 }
 Rival = Callable[[pd.DataFrame, pd.DataFrame], NDArray[np.float64]]
+Rated = list[list[NDArray[np.float64]]]  # for each year: actual ratings, predicted ones, ends of their intervals
 
 
 def main() -> None:
@@ -61,7 +67,8 @@ def main() -> None:
     seconds: dict[str, float] = {}
     held: dict[float, list[NDArray[np.bool_]]] = {0.8: [], 0.9: []}
     widths: dict[float, list[NDArray[np.float64]]] = {0.8: [], 0.9: []}
-    less: dict[str, list[list[NDArray[np.float64]]]] = {}
+    told: dict[str, Rated] = {}
+    pitches: list[NDArray[np.float64]] = []
     actual, years, parts = [], [], []
     for year in YEARS:
         start = pd.Timestamp(year, 1, 1)
@@ -85,9 +92,17 @@ def main() -> None:
             _, low, high = model.predict_interval(test, level)
             held[level].append((y >= low) & (y <= high))
             widths[level].append(high - low)
-        for name, known in KNOWN.items():
-            bare = [{field: movie[field] for field in known} for movie in iterate(test)]
-            less.setdefault(name, []).append([y, *model.predict_interval(bare)])
+        records = list(iterate(test))
+        told.setdefault(RECORD, []).append([y, *model.predict_interval(test)])
+        for name, fields in (WAYS | ALSO).items():
+            told.setdefault(name, []).append([y, *model.predict_interval([asked(r, fields) for r in records])])
+        for name, fact in product(("a title", "typed"), INPUTS[1:]):
+            fields = {"a title": ("title",), "typed": TYPED}[name]
+            has = [n for n, r in enumerate(records) if is_told(r[fact])]
+            for words, which in (("without", set(fields) - {fact}), ("with", {*fields, fact})):
+                bare = [asked(records[n], which) for n in has]
+                told.setdefault(f"{name} {words} {fact}", []).append([y[has], *model.predict_interval(bare)])
+        pitches.append(pitches_alone(train, test))
     y, year_of = np.concatenate(actual), np.concatenate(years)
     recent = year_of >= 2021
     table = {name: np.concatenate(parts) for name, parts in predicted.items()}
@@ -111,12 +126,22 @@ def main() -> None:
         print(f"  from {low:.2f} to {high:.2f} wide for nine movies of ten")
         large = {n: part for n, part in segments(pd.concat(parts)).items() if part.sum() >= LARGE and n[:4] != "year"}
         print("  " + ", ".join(f"{name} {inside[part].mean():.1%}" for name, part in large.items()))
-    print("\nwhere less is known: RMSE, bias, and what 90% intervals held")
-    for name, yearly in less.items():
-        y, rated, low, high = np.concatenate(yearly, axis=1)
-        part = judge_part(name, y, rated, (y >= low) & (y <= high))
+    print("\nby what is told: RMSE, bias, and what 90% intervals held")
+    for name in (RECORD, *WAYS, *ALSO):
+        rating, low, high = np.concatenate(told[name], axis=1)[1:]
+        part = judge_part(name, y, rating, (y >= low) & (y <= high))
+        late = metrics(y[recent], rating[recent])["rmse"]
         figures = f"{part['rmse']:7.3f}{part['bias']:+9.3f}{part['coverage_90']:9.1%}"
-        print(f"  {name:<36}{figures}, {(high - low).mean():.2f} wide")
+        print(f"  {name:<36}{figures}, {(high - low).mean():.2f} wide; RMSE of 2021-23 {late:.3f}")
+    alone = np.concatenate(pitches)
+    print(f"  a pitch, by a model that learned from pitches alone: {metrics(y, alone)['rmse']:.3f}")
+    print("\nwhat a fact is worth to those movies that have it: RMSE and width without and with it")
+    for name, fact in product(("a title", "typed"), INPUTS[1:]):
+        without, with_it = (np.concatenate(told[f"{name} {words} {fact}"], axis=1) for words in ("without", "with"))
+        error = [metrics(one[0], one[1])["rmse"] for one in (without, with_it)]
+        width = [(one[3] - one[2]).mean() for one in (without, with_it)]
+        print(f"  {name:<8} {fact:<24}{error[0]:7.3f}{error[1]:7.3f}{error[1] - error[0]:+8.3f}", end="")
+        print(f"{width[0]:9.2f}{width[1]:6.2f}{width[1] - width[0]:+7.2f}")
 
 
 def real_movies() -> pd.DataFrame:
@@ -175,6 +200,20 @@ def system_d(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64]:
 
     model = RandomForestRegressor(n_estimators=100, n_jobs=1, random_state=0)
     return np.asarray(model.fit(facts(train), train["vote_average"]).predict(facts(test)), dtype=float)
+
+
+def pitches_alone(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64]:
+    """Rate pitches by our own learners on pitches alone: how much of the error is what a pitch does not tell."""
+    features = MovieFeatures().fit(train)
+    rows, weights = learnable(train, test["release_date"].min())
+    learned, judged = ([asked(r, PITCH) for r in iterate(movies)] for movies in (train.iloc[rows], test))
+    table, texts = features.transform(learned, sentiment=cached_sentiment), [written(m) for m in learned]
+    ratings = train["vote_average"].to_numpy(dtype=float)[rows]
+    trees = RatingModel("lightgbm").learner().fit(table, ratings, sample_weight=weights[rows])
+    linear = LinearText().fit(table, texts, ratings, weights[rows], features.columns_)
+    asked_about = features.transform(judged)
+    voices = trees.predict(asked_about), linear.predict(asked_about, [written(movie) for movie in judged])
+    return np.asarray(np.mean(voices, axis=0), dtype=float)
 
 
 def plain_facts(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64]:

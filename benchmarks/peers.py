@@ -120,7 +120,7 @@ def main(kind: str, path: str, port: int) -> None:
     app = FastAPI()
 
     def rate(movies: list[Movie]) -> list[dict[str, float]]:
-        raw = [movie.facts() for movie in movies]
+        raw = [movie.told() for movie in movies]
         values = pandas_rate(model, raw) if kind == "pandas" else model.predict_interval(raw, 0.9)
         return [
             {"rating": r, "low": low, "high": high} for r, low, high in zip(*(v.tolist() for v in values), strict=True)

@@ -1,15 +1,16 @@
 """The learners: three families with their search spaces, and the model that is registered.
 
-`RatingModel` takes raw movies and gives ratings with intervals. Feature preparation is fitted inside it, so training
-and serving cannot differ. Its rating is a blend of a tree ensemble, one of `FAMILIES`, and of a linear voice that reads
-the words too. It is saved without pickle: `TRUSTED_TYPES` names what a reader must trust.
+`RatingModel` takes raw movies, records and questions alike, and gives ratings with intervals. Feature preparation is
+fitted inside it, so training and serving cannot differ. Its rating is a blend of a tree ensemble, one of `FAMILIES`,
+and of a linear voice that reads the words too, put right by what earlier predictions were off by where as little was
+told. It is saved without pickle: `TRUSTED_TYPES` names what a reader must trust.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -27,18 +28,22 @@ from models.folds import learnable, make_folds, number
 from models.intervals import ConformalInterval
 from models.linear import LinearText
 from models.movie import MAX_RATING, MIN_RATING
+from models.questions import WAYS
 from models.reasons import Neighbour, Neighbours, Reason, gather, tree_contributions
+from models.recalibration import Recalibration
 from models.trees import predict_trees
 
 CALIBRATION_YEARS = 8
 # What tells how wrong a rating may be, beside the rating itself and how far its two voices disagree.
-DOUBTS: tuple[str, ...] = ("expected", "runtime", "budget_known", "budget_log", "language_en", "title_translated")
+DOUBTS: tuple[str, ...] = ("expected", "runtime", "told_budget", "budget_log", "language_en", "title_translated")
 DOUBTS += tuple(
     f"genre_{name}" for name in ("Drama", "Horror", "Animation", "Documentary", "Comedy", "Action", "Romance")
 )
 DOUBTS += tuple(f"{role}_count" for role in ("director", "writer", "cast", "producer", "company"))
 # How many of these are known tells it, too.
 COUNTED = tuple("runtime budget_log n_genres n_companies n_directors n_writers overview_words cast_mean".split())
+
+UNTOLD = ("month", "title_words")  # NaN where no date and no title are told; of all else there are flags
 
 ALIKE = ("genre_", "language_", "country_", "year", "runtime", "budget_log", "expected", "director_mean", "cast_mean")
 
@@ -51,6 +56,7 @@ TRUSTED_TYPES = [
     "models.features.MovieFeatures",
     "models.intervals.ConformalInterval",
     "models.linear.LinearText",
+    "models.recalibration.Recalibration",
     "models.reasons.Neighbours",
     "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
@@ -64,6 +70,14 @@ class Trial(Protocol):
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
     def suggest_categorical(self, name: str, choices: list[Any]) -> Any: ...
+
+
+class _Columns(NamedTuple):
+    """Where `DOUBTS`, `COUNTED`, and what says that a field was not told stand in the features."""
+
+    doubts: list[int]
+    counted: list[int]
+    untold: list[int]
 
 
 @dataclass(frozen=True)
@@ -189,9 +203,9 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def fit(self, X: pd.DataFrame, y: ArrayLike | None = None) -> RatingModel:
         """Learn from a frame of rated movies with the columns of `models.movie.FIELDS`; `y` overrides vote_average.
 
-        Recent ratings by many voters weigh most; each movie is learned from as it is and as it may be known early
-        (`models.early`). The interval is calibrated on both, of the newest `CALIBRATION_YEARS`, each year predicted by
-        a fit, and from histories, that end before it.
+        Recent ratings by many voters weigh most; each movie is learned from as its record and as people ask about it
+        (`models.questions`). What is off, and the interval, are calibrated on all ways of asking about the movies of
+        the newest `CALIBRATION_YEARS`, each year predicted by a fit, and from histories, that end before it.
         """
         if y is not None:
             X = X.assign(vote_average=np.asarray(y, dtype=float))
@@ -200,20 +214,24 @@ class RatingModel(RegressorMixin, BaseEstimator):
         known = number(X, self.features_)
         end = X["release_date"].max() + pd.Timedelta(days=1)
         rows, weights = learnable(X, end)
-        learned = known.learn(rows, weights[rows])
+        learned = known.learn(rows, weights[rows], end)
         self.trees_ = self.learner().fit(learned.table, learned.ratings, sample_weight=learned.weights)
         self.linear_ = LinearText().fit(*learned, self.features_.columns_)
 
         standard = self.linear_.standardised(known.table[rows])
         self.neighbours_ = Neighbours().fit(standard[:, self._alike()], X.iloc[rows])
-        residuals, doubts = [], []
-        for fold in make_folds(X, self.features_, known, CALIBRATION_YEARS, end):
+        residuals, untold, asked = [], [], []
+        for fold in make_folds(X, self.features_, known, CALIBRATION_YEARS, end, WAYS):
             learner = fold.fit(self.learner())
-            for table, linear in ((fold.table, fold.linear), (fold.early_table, fold.early_linear)):
+            for table, linear in ((fold.table, fold.linear), *fold.questions.values()):
                 trees = learner.predict(table)
                 residuals.append(fold.ratings - self._blend(trees, linear))
-                doubts.append(self._doubt(table, trees, linear))
-        self.interval_ = ConformalInterval().fit(np.vstack(doubts), np.concatenate(residuals))
+                untold.append(self._untold(table))
+                asked.append((table, trees, linear))
+        self.recalibration_ = Recalibration().fit(np.vstack(untold), np.concatenate(residuals))
+        left = [r - self.recalibration_.predict(u) for r, u in zip(residuals, untold, strict=True)]
+        doubts = [self._doubt(*one) for one in asked]
+        self.interval_ = ConformalInterval().fit(np.vstack(doubts), np.concatenate(left))
         self.learned_until_ = str(X["release_date"].max().date())
         self.n_movies_ = len(X)
         return self
@@ -233,7 +251,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         table = self.features_.transform(X)
         trees = predict_trees(self.trees_, table)
         linear = self.linear_.predict(table, [written(movie) for movie in iterate(X)])
-        ratings = self._blend(trees, linear)
+        ratings = self._blend(trees, linear) + self.recalibration_.predict(self._untold(table))
         half = self.interval_.half_width(self._doubt(table, trees, linear), level)
         low, high = ratings - half, ratings + half
         return (
@@ -264,9 +282,11 @@ class RatingModel(RegressorMixin, BaseEstimator):
         shares = (1 - self.linear_share) * tree_contributions(self.trees_, table)
         shares += self.linear_share * self.linear_.contributions(table, [written(movie) for movie in movies], words)
         points = self.features_.spread_expected(shares[:, :-1], table, movies)
+        points[:, self._where().untold] += self.recalibration_.contributions(self._untold(table))
+        bases = shares[:, -1] + self.recalibration_.base_
         return [
             (base, gather(row, sources, movie, self.features_.pasts(movie)))
-            for base, row, movie in zip(shares[:, -1].tolist(), points, movies, strict=True)
+            for base, row, movie in zip(bases.tolist(), points, movies, strict=True)
         ]
 
     def similar(self, movie: RawMovie, count: int = 5) -> list[Neighbour]:
@@ -297,20 +317,25 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def _doubt(
         self, table: NDArray[np.float64], trees: NDArray[np.float64], linear: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        doubts, counted = self._doubts()
-        known = (table[:, counted] == table[:, counted]).sum(axis=1)  # NaN equals nothing
+        where = self._where()
+        known = (table[:, where.counted] == table[:, where.counted]).sum(axis=1)  # NaN equals nothing
         voices = np.array([self._blend(trees, linear), np.abs(trees - linear), known]).T
-        return np.concatenate([voices, table[:, doubts]], axis=1)
+        return np.concatenate([voices, table[:, where.doubts], self._untold(table)], axis=1)
 
-    def _doubts(self) -> tuple[list[int], list[int]]:
-        """Return the columns of `DOUBTS` and of `COUNTED`."""
+    def _untold(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return flags (n, f), 1 where a field was not told."""
+        return np.isnan(table[:, self._where().untold]).astype(float)
+
+    def _where(self) -> _Columns:
         if self._columns is None:
-            at = {name: n for n, name in enumerate(self.features_.columns_)}
+            names = self.features_.columns_
+            at = {name: n for n, name in enumerate(names)}
             doubts, counted = ([at[name] for name in wanted if name in at] for wanted in (DOUBTS, COUNTED))
-            self._columns = doubts, counted
+            untold = [n for n, name in enumerate(names) if name in UNTOLD or name.startswith("told_")]
+            self._columns = _Columns(doubts, counted, untold)
         return self._columns
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
 
-    _columns: tuple[list[int], list[int]] | None = None
+    _columns: _Columns | None = None

@@ -47,27 +47,32 @@ class Expectation(BaseEstimator):
     def fit(
         self,
         facts: NDArray[np.float64],
+        questions: NDArray[np.float64],
         days: NDArray[np.int64],
         ratings: NDArray[np.float64],
         votes: NDArray[np.float64],
     ) -> Expectation:
-        """Learn one model for each cut from facts (n, f), release days (0: unknown), ratings and votes, n each."""
+        """Learn one model for each cut from facts of n movies (n, f), of records and of questions about the same.
+
+        Release days (0: unknown), ratings and votes are n each. The last cut is no later than the day after the newest
+        movie: a later one would know more than its name says.
+        """
         usable = (votes >= MIN_VOTES) & (days > 0)
         self.level_days_, self.level_ratings_ = days[usable], ratings[usable]
         self.cuts_: list[int] = []
         self.models_: list[str] = []
-        last = date.fromordinal(int(days.max())).year + 1 if usable.any() else 0
-        for year in range(FIRST_YEAR, last + 1):
+        end = int(days.max()) + 1
+        for year in range(FIRST_YEAR, date.fromordinal(end).year + 1 if usable.any() else 0):
             cut = date(year, 1, 1).toordinal()
             earlier = usable & (days < cut)
-            if year % STEP or earlier.sum() < MIN_MOVIES:
+            if year % STEP or cut > end or earlier.sum() < MIN_MOVIES:
                 continue
             rows = np.flatnonzero(earlier)
             rows = rows[np.argsort(days[rows], kind="stable")][-MOST_MOVIES:]
             data = lightgbm.Dataset(
-                facts[rows],
-                ratings[rows],
-                weight=votes[rows] / (votes[rows] + VOTES_FOR_HALF_WEIGHT),
+                np.concatenate([facts[rows], questions[rows]]),
+                np.tile(ratings[rows], 2),
+                weight=np.tile(votes[rows] / (votes[rows] + VOTES_FOR_HALF_WEIGHT), 2),
                 params={"verbosity": -1},
             )
             booster = lightgbm.train(PARAMETERS, data, num_boost_round=ROUNDS)
@@ -76,17 +81,23 @@ class Expectation(BaseEstimator):
         self._boosters = self._level = None
         return self
 
-    def predict(self, facts: NDArray[np.float64], days: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the n expected ratings of movies with these facts (n, f) and release days."""
-        if len(facts) == 1 and (number := bisect_right(self.cuts_, int(days[0])) - 1) >= 0:
+    def predict(
+        self, facts: NDArray[np.float64], days: NDArray[np.int64], until: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the n expected ratings of movies with these facts (n, f) and release days.
+
+        With `until`, a day for each of them, nothing counts that came out on it or later.
+        """
+        until = days if until is None else until
+        if len(facts) == 1 and (number := bisect_right(self.cuts_, int(until[0])) - 1) >= 0:
             return predict_trees(self._booster(number), facts)
         expected = np.empty(len(facts))
-        which = self._which(days)
+        which = self._which(until)
         for number in np.unique(which).tolist():
             rows = np.flatnonzero(which == number)
             if number < 0:  # too little was known: the level of the time
                 self._level = self._level or Level(self.level_days_, self.level_ratings_)
-                expected[rows] = [self._level.at(_year_start(int(days[row]))) for row in rows]
+                expected[rows] = [self._level.at(_year_start(int(days[row])), int(until[row])) for row in rows]
             else:
                 expected[rows] = predict_trees(self._booster(number), facts[rows])
         return expected

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from textblob.en import sentiment as _textblob_sentiment
 
+from models.movie import INPUTS
 from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS, WORDS
 
 RawMovie = Mapping[str, Any]
@@ -29,6 +30,8 @@ COUNTRIES = tuple("US GB FR DE CA JP IT ES IN CN HK KR AU RU BE SE DK MX BR".spl
 LEAST_BUDGET = 1_000.0  # US dollars; below, TMDB's editors entered something else
 _SEQUEL = re.compile(r"\b([2-9]|II|III|IV|V|VI|Part|Chapter)\b")
 
+# Fields of which it tells much whether they are filled: 1 where told, 0 where a record has none, NaN where not told.
+TOLD = tuple(name for name in INPUTS if name not in ("title", "release_date"))
 # fact -> the raw field that it comes from, in the order of `facts_row`
 FACTS: dict[str, str] = {
     "year": "release_date",
@@ -37,7 +40,6 @@ FACTS: dict[str, str] = {
     "weekday": "release_date",
     "runtime": "runtime",
     "budget_log": "budget",
-    "budget_known": "budget",
     "budget_relative": "budget",
     **{f"genre_{name}": "genres" for name in GENRES},
     "n_genres": "genres",
@@ -55,7 +57,6 @@ FACTS: dict[str, str] = {
     "overview_polarity": "overview",
     "overview_subjectivity": "overview",
     "overview_readable": "overview",
-    "tagline_known": "tagline",
     "tagline_characters": "tagline",
     "title_characters": "title",
     "title_words": "title",
@@ -63,14 +64,16 @@ FACTS: dict[str, str] = {
     "title_colon": "title",
     "title_sequel": "title",
     "title_translated": "original_title",
+    **{f"told_{name}": name for name in TOLD},
 }
 
 
 def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float], sentiment: Sentiment) -> list[float]:
     """Return the facts of one movie, in the order of `FACTS`.
 
-    A movie without a date is one of the year of `today`, a day number. `budget_level` gives the usual log budget before
-    a year, `sentiment` polarity and subjectivity of a text.
+    A field that is empty says that there is none; one that is no key of the movie, or is not understood, says nothing:
+    its facts are NaN. A movie without a date is one of the year of `today`, a day number. `budget_level` gives the
+    usual log budget before a year, `sentiment` polarity and subjectivity of a text.
     """
     day = ordinal(movie.get("release_date"))
     when = date.fromordinal(day or today)
@@ -84,39 +87,61 @@ def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float],
     genres = GENRE_WORDS.read(entities(movie, "genres"))
     language = next(iter(LANGUAGE_WORDS.read(entities(movie, "original_language"))), "")
     countries = COUNTRY_WORDS.read(entities(movie, "production_countries"))
+    spoken = LANGUAGE_WORDS.read(entities(movie, "spoken_languages"))
     overview, tagline = text(movie.get("overview")), text(movie.get("tagline"))
     title, original = text(movie.get("title")), text(movie.get("original_title"))
     polarity, subjectivity = sentiment(overview) if overview else (NAN, NAN)
+    understood: dict[str, Any] = {"genres": genres, "original_language": language, "production_countries": countries}
+    understood |= {"spoken_languages": spoken, "budget": budget_log == budget_log}
+    told = {name: _told(movie, name, understood.get(name, True)) for name in TOLD}
+    first_genre = float(GENRES.index(genres[0])) if genres and genres[0] in GENRES else -1.0
     return [
         *calendar,
         amount(movie.get("runtime")),
         budget_log,
-        float(budget_log == budget_log),
         budget_log - level,
-        *(1.0 if name in genres else 0.0 for name in GENRES),
+        *_among(GENRES, genres, told["genres"]),
         float(len(genres)) or NAN,
-        float(GENRES.index(genres[0])) if genres and genres[0] in GENRES else -1.0,
-        *(1.0 if code == language else 0.0 for code in LANGUAGES),
-        float(bool(language) and language not in LANGUAGES),
-        *(1.0 if code in countries else 0.0 for code in COUNTRIES),
+        first_genre if told["genres"] == told["genres"] else NAN,
+        *_among(LANGUAGES, (language,), told["original_language"]),
+        *_among((True,), (bool(language) and language not in LANGUAGES,), told["original_language"]),
+        *_among(COUNTRIES, countries, told["production_countries"]),
         float(len(countries)) or NAN,
         float(len(entities(movie, "production_companies"))) or NAN,
-        float(len(LANGUAGE_WORDS.read(entities(movie, "spoken_languages")))) or NAN,
+        float(len(spoken)) or NAN,
         float(len(entities(movie, "directors"))) or NAN,
         float(len(entities(movie, "writers"))) or NAN,
         float(len(overview)) or NAN,
         float(len(overview.split())) or NAN,
         polarity,
         subjectivity,
-        float(is_readable(polarity, subjectivity)) if overview else 0.0,
-        float(bool(tagline)),
+        float(is_readable(polarity, subjectivity)) if overview else NAN,
         float(len(tagline)) or NAN,
+        *(_title_facts(title) if title else [NAN] * 5),
+        float(original != title) if original and title else NAN,
+        *told.values(),
+    ]
+
+
+def _told(movie: RawMovie, name: str, understood: Any) -> float:
+    """Return 1 where a field is told, 0 where it says that there is none, NaN where it says nothing."""
+    if name not in movie:
+        return NAN
+    return (1.0 if understood else NAN) if is_told(movie[name]) else 0.0
+
+
+def _among(known: Sequence[Any], given: Sequence[Any], told: float) -> list[float]:
+    """Return for each known word whether it is given, 1 or 0; NaN where nothing is told."""
+    return [1.0 if word in given else 0.0 for word in known] if told == told else [NAN] * len(known)
+
+
+def _title_facts(title: str) -> list[float]:
+    return [
         float(len(title)),
         float(len(title.split())),
         float(any(character.isdigit() for character in title)),
         float(":" in title),
         float(bool(_SEQUEL.search(title))),
-        float(original != title) if original and title else 0.0,
     ]
 
 
@@ -172,6 +197,11 @@ def ordinal(day: Any) -> int | None:
     if isinstance(day, str):
         return date.fromisoformat(day[:10]).toordinal()
     return int(day.toordinal()) if day == day else None
+
+
+def is_told(value: Any) -> bool:
+    """Say whether a value of a raw movie says anything: None, NaN, 0, "" and an empty list do not."""
+    return bool(len(value)) if hasattr(value, "__len__") else value is not None and value == value and value != 0
 
 
 def text(value: Any) -> str:

@@ -39,6 +39,7 @@ from models.facts import (
     read_sentiment,
 )
 from models.history import History, Past
+from models.questions import drawn
 from models.vocabulary import fold
 
 # role -> (raw field, how many entries are looked up; billing order makes the first the most telling)
@@ -59,8 +60,9 @@ SHRINKAGE, COLLECTION_SHRINKAGE = 2.0, 0.5  # movies
 BILLING_DISCOUNT = 0.3
 ROLE_FEATURES = ("mean", "pooled", "top", "count", "debuts", "best", "last", "years_since")
 COLLECTION_FEATURES = ("count", "mean", "best", "last", "years_since")
-NO_COLLECTION = [0.0, NAN, NAN, NAN, NAN]
+NO_COLLECTION, NOT_TOLD = [0.0, NAN, NAN, NAN, NAN], [NAN] * len(COLLECTION_FEATURES)
 BUDGET_YEARS, BUDGET_MOVIES = 5, 10  # the budget level is the median of so many years, of so many movies at least
+EXPECTED_QUESTION = 7  # which of the questions about a movie teaches what to expect of one
 BATCH = 20_000  # movies of a frame that are numbered at once
 SEPARATOR = "\x00"  # stands in no name
 
@@ -94,13 +96,17 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         if not days.any():
             raise ValueError("no movie has a release_date: nothing can be learned of what came before what")
         self.today_ = int(days.max()) + 1  # a movie without a date is judged as one released after all known ones
-        self.budget_levels_ = _budget_levels(X["budget"] if "budget" in X else [0] * len(X), days)
+        self.budgets_ = _known_budgets(X["budget"] if "budget" in X else [0] * len(X), days)
         self.columns_ = list(self.sources())
         self._tables = None
+        self._levels: dict[int, float] = {}
         if not self.histories:
             return self
-        facts = np.vstack([self._facts(batch, cached_sentiment) for batch in _batches(X)])
-        self.expectation_ = Expectation().fit(facts, days, ratings, votes)
+        facts, questions = (
+            np.vstack([self._facts([view(movie) for movie in batch], cached_sentiment) for batch in _batches(X)])
+            for view in (lambda movie: movie, lambda movie: drawn(movie, EXPECTED_QUESTION)[0])
+        )
+        self.expectation_ = Expectation().fit(facts, questions, days, ratings, votes)
         scores = ratings - self.expectation_.predict(facts, np.where(days > 0, days, self.today_))
         weights = votes / (votes + VOTES_FOR_HALF_WEIGHT)
         telling = np.flatnonzero((days > 0) & (votes >= MIN_VOTES))
@@ -143,32 +149,38 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
 
     # -- computing --------------------------------------------------------------------------------------------------
 
-    def transform(self, X: pd.DataFrame | Iterable[RawMovie], known_until: int | None = None) -> NDArray[np.float64]:
+    def transform(
+        self,
+        X: pd.DataFrame | Iterable[RawMovie],
+        known_until: int | None = None,
+        sentiment: Sentiment = read_sentiment,
+    ) -> NDArray[np.float64]:
         """Number raw movies.
 
-        With `known_until`, a day number, histories end before that day even for movies released later: what a model
-        fitted then would have known. Without it they end at each movie's own release.
+        With `known_until`, a day number, nothing counts that came out on that day or later, not even for movies
+        released after it: what a model fitted then would have known. Without it all ends at each movie's own release.
         """
         if not hasattr(self, "columns_"):  # check_is_fitted costs as much as a movie
             raise NotFittedError("fit MovieFeatures on rated movies before it can number others")
         if isinstance(X, pd.DataFrame):
             batches = [self._transform(batch, cached_sentiment, known_until) for batch in _batches(X)]
             return np.vstack(batches or [np.empty((0, len(self.columns_)))])
-        return self._transform(list(X), read_sentiment, known_until)
+        return self._transform(list(X), sentiment, known_until)
 
     def _transform(
         self, movies: Sequence[RawMovie], sentiment: Sentiment, known_until: int | None
     ) -> NDArray[np.float64]:
         tables = self._tables or self._load()
-        facts = self._facts(movies, sentiment)
+        facts = self._facts(movies, sentiment, known_until)
         if not self.histories:
             return facts
         days = _days(movie.get("release_date") for movie in movies)
-        days[days == 0] = self.today_
-        expected = self.expectation_.predict(facts, days)
+        days[days == 0] = min(self.today_, known_until or self.today_)
+        until = np.minimum(days, known_until) if known_until else days
+        expected = self.expectation_.predict(facts, days, until)
         rows = [
-            self._history_row(movie, day, min(day, known_until) if known_until else day, tables)
-            for movie, day in zip(movies, days.tolist(), strict=True)
+            self._history_row(movie, day, end, tables)
+            for movie, day, end in zip(movies, days.tolist(), until.tolist(), strict=True)
         ]
         histories = np.array(rows, dtype=np.float64).reshape(len(movies), len(self.columns_) - len(FACTS) - 1)
         return np.concatenate([facts, expected[:, np.newaxis], histories], axis=1)
@@ -198,17 +210,26 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
                     unseen.append(f"{field}: {name} with the id {key}; without it, the one known by this name is meant")
         return unseen
 
-    def _facts(self, movies: Sequence[RawMovie], sentiment: Sentiment) -> NDArray[np.float64]:
-        def budget_level(year: int) -> float:
-            return self.budget_levels_.get(str(year), NAN)
+    def _facts(
+        self, movies: Sequence[RawMovie], sentiment: Sentiment, known_until: int | None = None
+    ) -> NDArray[np.float64]:
+        levels: dict[int, float] = {} if known_until else self._levels
 
-        rows = [facts_row(movie, self.today_, budget_level, sentiment) for movie in movies]
+        def budget_level(year: int) -> float:
+            if year not in levels:
+                levels[year] = _budget_level(*self.budgets_, year, known_until)
+            return levels[year]
+
+        today = min(self.today_, known_until or self.today_)
+        rows = [facts_row(movie, today, budget_level, sentiment) for movie in movies]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(FACTS))
 
     def _history_row(self, movie: RawMovie, day: int, until: int, tables: dict[str, Any]) -> list[float]:
         row = []
         for role in ROLES:
             row += _role_row(self._pasts(movie, role, until, tables), day, BILLING_DISCOUNT if role == "cast" else 0.0)
+        if COLLECTION not in movie:
+            return row + NOT_TOLD
         past = next(iter(self._pasts(movie, "collection", until, tables)), None)
         # A first movie's collection exists because of a sequel that is yet to come: it is none.
         return row + (_collection_row(past, day) if past else NO_COLLECTION)
@@ -283,7 +304,11 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
     def __getstate__(self) -> dict[str, Any]:
         if self.histories and hasattr(self, "columns_") and not hasattr(self, "events_"):
             raise ValueError("compact features have forgotten what a stored model needs: store them before")
-        return {k: v for k, v in super().__getstate__().items() if k != "_tables"}
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_tables", "_levels")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._levels = {}
 
     _tables: dict[str, Any] | None = None
 
@@ -329,17 +354,19 @@ def _days(dates: Iterable[Any]) -> NDArray[np.int64]:
     return np.array([ordinal(day) or 0 for day in dates], dtype=np.int64)
 
 
-def _budget_levels(amounts: Iterable[Any], days: NDArray[np.int64]) -> dict[str, float]:
-    """Return the median log budget of the five years before each year, as far as it is known."""
-    years = np.array([date.fromordinal(day).year if day else 0 for day in days.tolist()])
+def _known_budgets(amounts: Iterable[Any], days: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the release days, ascending, and the log budgets of the movies that tell both."""
     budgets = np.array([float(amount or 0) for amount in amounts])
-    known = budgets >= LEAST_BUDGET  # NaN compares false
-    levels = {}
-    for year in range(int(years[years > 0].min()) + 1, int(years.max()) + 1 + BUDGET_YEARS):
-        recent = known & (years < year) & (years >= year - BUDGET_YEARS)
-        if recent.sum() >= BUDGET_MOVIES:
-            levels[str(year)] = float(np.median(np.log(budgets[recent])))
-    return levels
+    known = np.flatnonzero((budgets >= LEAST_BUDGET) & (days > 0))  # NaN compares false
+    order = known[np.lexsort((budgets[known], days[known]))]
+    return days[order], np.log(budgets[order])
+
+
+def _budget_level(days: NDArray[np.int64], logs: NDArray[np.float64], year: int, known_until: int | None) -> float:
+    """Return the median log budget of the five years before a year, as far as it was known on a day."""
+    start, end = (date(max(y, 1), 1, 1).toordinal() for y in (year - BUDGET_YEARS, year))
+    first, last = np.searchsorted(days, [start, min(end, known_until or end)])
+    return float(np.median(logs[first:last])) if last - first >= BUDGET_MOVIES else NAN
 
 
 def _kind(field: str) -> str:

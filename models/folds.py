@@ -1,11 +1,11 @@
-"""What a model learns from, and the years it is judged on: each movie as it is and as it may be known early.
+"""What a model learns from, and the years it is judged on: each movie as its record and as people ask about it.
 
 A fold is one year: what may be learned before it, and what was known of its movies when it began.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from xgboost import XGBRegressor
 
-from models.early import early
 from models.evaluation import MIN_VOTES, walk_forward
-from models.facts import iterate, written
+from models.facts import RawMovie, cached_sentiment, iterate, written
 from models.features import MovieFeatures
 from models.linear import LinearText
+from models.questions import RECORD, asked, drawn
 
 VOTES_FOR_HALF_WEIGHT = 20.0
 YEARS_FOR_HALF_WEIGHT = 10.0
 MOST_TREES, PATIENCE = 1000, 50  # of a booster that stops early, and for how many without gain it goes on
 FEWEST_MOVIES = 100  # with enough votes; with fewer of them, all that are rated are learned from
 WITHIN_YEAR = ("month", "day_of_year", "weekday")
-EARLY_WEIGHT = 0.15  # of a movie as it may be known early; more costs accuracy on finished records and gains little
+QUESTIONS = 2  # about each movie; together they weigh as much as its record
+QUESTION_YEARS_FOR_HALF_WEIGHT = 5.0  # beside the movie's own: where little is told the level counts, and it moves
 
 
 class Learned(NamedTuple):
@@ -42,46 +43,50 @@ class Learned(NamedTuple):
 
 @dataclass(frozen=True)
 class Numbered:
-    """n rated movies as features (n, f) and texts: as they are, and as they may be known early."""
+    """n rated movies as features (n, f) and texts: their records, and `QUESTIONS` about each of them."""
 
     table: NDArray[np.float64]
     texts: list[str]
-    early: pd.DataFrame
-    early_table: NDArray[np.float64]
-    early_texts: list[str]
+    questions: list[tuple[NDArray[np.float64], list[str]]]
     ratings: NDArray[np.float64]
+    days: NDArray[np.int64]
 
-    def learn(self, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> Learned:
-        """Return what is to be learned of some movies, each of which counts as much as its weight."""
+    def learn(self, rows: NDArray[np.int64], weights: NDArray[np.float64], at: pd.Timestamp) -> Learned:
+        """Return what is to be learned on a day of some movies, each of which counts as much as its weight."""
+        years = np.maximum(at.toordinal() - self.days[rows], 0) / 365.25
+        asked_about = weights * 0.5 ** (years / QUESTION_YEARS_FOR_HALF_WEIGHT)
+        asked_about *= weights.sum() / asked_about.sum() / len(self.questions)
+        views = [(self.table, self.texts), *self.questions]
         return Learned(
-            np.concatenate([self.table[rows], self.early_table[rows]]),
-            [texts[row] for texts in (self.texts, self.early_texts) for row in rows],
-            np.concatenate([self.ratings[rows]] * 2),
-            np.concatenate([weights, EARLY_WEIGHT * weights]),
+            np.concatenate([table[rows] for table, _ in views]),
+            [texts[row] for _, texts in views for row in rows],
+            np.tile(self.ratings[rows], len(views)),
+            np.concatenate([weights, *([asked_about] * len(self.questions))]),
         )
 
 
 def number(movies: pd.DataFrame, features: MovieFeatures) -> Numbered:
     """Number rated movies: each row sees only its own past, so any later split may use them."""
     raw = list(iterate(movies))
-    copies = early(raw)
-    frame = pd.DataFrame(copies)
     return Numbered(
         features.transform(movies),
         [written(movie) for movie in raw],
-        frame,
-        _number_early(frame, features),
-        [written(movie) for movie in copies],
+        [_number_questions(raw, features, question) for question in range(QUESTIONS)],
         movies["vote_average"].to_numpy(dtype=float),
+        np.array([day.toordinal() for day in movies["release_date"]], dtype=np.int64),
     )
 
 
-def _number_early(copies: pd.DataFrame, features: MovieFeatures, known_until: int | None = None) -> NDArray[np.float64]:
-    """Number movies as they may be known early; of every other one no more than the year."""
-    table = features.transform(copies, known_until)
+def _number_questions(
+    movies: Sequence[RawMovie], features: MovieFeatures, question: int
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Number one question about each movie; of a release date that it does not tell, no more than the year is used."""
+    questions, dated = zip(*(drawn(movie, question) for movie in movies), strict=True)
+    table = features.transform(questions, sentiment=cached_sentiment)
+    undated = np.flatnonzero(~np.array(dated))
     for name in WITHIN_YEAR:
-        table[::2, features.columns_.index(name)] = np.nan
-    return table
+        table[undated, features.columns_.index(name)] = np.nan
+    return table, [written(movie) for movie in questions]
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,10 @@ class Fold:
     """One year to judge: what may be learned before it, and what was known of its movies when it began."""
 
     learned: Learned
-    table: NDArray[np.float64]  # features of the movies to judge, with histories that end before the year
+    table: NDArray[np.float64]  # features of the records to judge, all that counts in them older than the year
     ratings: NDArray[np.float64]
     linear: NDArray[np.float64]  # the linear voice's predictions of them
-    early_table: NDArray[np.float64]  # the same of the movies as they may be known early
-    early_linear: NDArray[np.float64]
+    questions: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # the same by way of asking, where wanted
 
     def fit(self, learner: Any) -> Any:
         """Return the learner, fitted on what may be learned."""
@@ -121,23 +125,29 @@ def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
 
 
 def make_folds(
-    movies: pd.DataFrame, features: MovieFeatures, known: Numbered, years: int, end: pd.Timestamp
+    movies: pd.DataFrame,
+    features: MovieFeatures,
+    known: Numbered,
+    years: int,
+    end: pd.Timestamp,
+    ways: Mapping[str, Iterable[str]] | None = None,
 ) -> list[Fold]:
-    """Return the last `years` before `end` as folds, oldest first; `known` are the movies as `features` number them."""
+    """Return the last `years` before `end` as folds, oldest first; `known` are the movies as `features` number them.
+
+    `ways` of asking about the movies, as in `models.questions`, are numbered beside their records.
+    """
     folds = []
     for earlier, judged in walk_forward(movies, years, end):
         start = movies["release_date"].iloc[judged].min()
         chosen, weights = learnable(movies.iloc[earlier], start)
-        learned = known.learn(earlier[chosen], weights[chosen])
+        learned = known.learn(earlier[chosen], weights[chosen], start)
         linear = LinearText().fit(*learned, features.columns_)
-        then = start.toordinal()
-        table = features.transform(movies.iloc[judged], known_until=then)
-        early_table = _number_early(known.early.iloc[judged], features, then)
-        voice, early_voice = (
-            linear.predict(view, [texts[row] for row in judged])
-            for view, texts in ((table, known.texts), (early_table, known.early_texts))
-        )
-        folds.append(Fold(learned, table, known.ratings[judged], voice, early_table, early_voice))
+        then, records = start.toordinal(), list(iterate(movies.iloc[judged]))
+        views = {RECORD: records} | {way: [asked(r, told) for r in records] for way, told in (ways or {}).items()}
+        numbered = {way: features.transform(raw, then, cached_sentiment) for way, raw in views.items()}
+        voices = {way: linear.predict(table, [written(m) for m in views[way]]) for way, table in numbered.items()}
+        questions = {way: (numbered[way], voices[way]) for way in ways or {}}
+        folds.append(Fold(learned, numbered[RECORD], known.ratings[judged], voices[RECORD], questions))
     if not folds:
         raise ValueError(f"no movie of the last {years} years can be judged: collect more years, or more votes")
     return folds

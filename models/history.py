@@ -109,13 +109,13 @@ class Level:
         self._sums: list[float] = np.concatenate([[0.0], np.cumsum(ratings[order])]).tolist()
         self._unknown = unknown
 
-    def at(self, day: int) -> float:
-        """Return the mean rating of movies released in the five years before `day`.
+    def at(self, day: int, until: int | None = None) -> float:
+        """Return the mean rating of movies released in the five years before `day`, as far as it was known on `until`.
 
         Where there is none, the window ends at the newest earlier movie.
         """
-        end = bisect_left(self._days, day)
-        start = bisect_left(self._days, day - self.YEARS * 365)
+        end = bisect_left(self._days, min(day, until or day))
+        start = min(bisect_left(self._days, day - self.YEARS * 365), end)
         if start == end and end:
             start = bisect_left(self._days, self._days[end - 1] - self.YEARS * 365)
         if start == end:

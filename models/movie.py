@@ -251,5 +251,9 @@ class Movie(BaseModel):
         return cls.model_validate({name: record[name] for name in INPUTS if record[name] is not None})
 
     def facts(self) -> dict[str, Any]:
-        """The raw movie that the model takes: a dict with one entry for each of `INPUTS`."""
+        """The record of a finished movie, with one entry for each of `INPUTS`: what is empty here, there is none of."""
         return dict(self.__dict__)
+
+    def told(self) -> dict[str, Any]:
+        """The question that somebody asks about it, with what is told alone: of all else nothing is said."""
+        return {name: value for name, value in self.__dict__.items() if value not in (None, "", [])}

@@ -118,12 +118,14 @@ def decide(
     look: int = 1,
     learned_days: float = 0,
     usual: Intervals | None = None,
+    asked: Mapping[str, tuple[Predictions, Predictions | None]] | None = None,
 ) -> Verdict:
     """Judge predictions of n movies, which neither model was fitted on.
 
     `baselines` and, for a first model, the `usual` intervals are those of `models.evaluation`; `segments` are parts of
     the n movies, by name. `look` counts the comparisons with this champion, this one included; only the same
     challenger on the same movies is no new look. `learned_days` is by how much the challenger's knowledge is newer.
+    `asked` are, by way of asking, what challenger and champion say of the same movies when less of them is told.
 
     Guaranteed: among challengers that are only as good as the champion, whose errors could be exchanged with its own,
     the chance that any is ever called better is at most 1 - confidence, however they depend on each other and however
@@ -146,6 +148,7 @@ def decide(
             return Verdict("kept", f"there is nothing to compare with: {needed}", figures)
         intervals = _pair(challenger.intervals, theirs, y)
         parts = {name: _members(part, name, y) for name, part in (segments or {}).items()}
+        ways = {way: _asked(*sides, way, y, old is not None) for way, sides in (asked or {}).items()}
         if not (look >= 1 and look % 1 == 0):
             raise ValueError(f"look {look} is none: count the comparisons with this champion, from 1")
     except (ValueError, TypeError) as error:
@@ -164,6 +167,9 @@ def decide(
         checks.append(_is_sharp(y, own, rival, level, whose, figures, gate))
     if old is not None:
         checks += [_is_no_worse(y[p], new[p], old[p], name, figures, gate) for name, p in parts.items() if p.any()]
+    for way, (ratings, ends_by_level, before) in ways.items():
+        checks += [_holds(y, ends, level, figures, gate, f" asked by {way}") for level, ends in ends_by_level.items()]
+        checks += [_is_no_worse(y, ratings, before, f"asked by {way}", figures, gate)] if before is not None else []
     failed = [check for check in checks if not check.passed]
     if refresh and refresh.passed and failed == [better]:
         return Verdict("refreshed", refresh.words, figures, checks)
@@ -188,6 +194,19 @@ def _pair(own: Intervals, rival: Intervals, y: NDArray[np.float64]) -> dict[floa
     if own.keys() != rival.keys():
         raise ValueError(f"levels of intervals differ, {sorted(own)} and {sorted(rival)}: ask both for the same")
     return {level: (_ends(own[level], level, y), _ends(rival[level], level, y)) for level in own}
+
+
+def _asked(
+    challenger: Predictions, champion: Predictions | None, way: str, y: NDArray[np.float64], has_champion: bool
+) -> tuple[NDArray[np.float64], dict[float, Ends], NDArray[np.float64] | None]:
+    """Return the challenger's ratings and intervals, and the champion's ratings, when asked in one way."""
+    if has_champion != (champion is not None) or not challenger.intervals:
+        raise ValueError(f"asked by {way}, both sides must answer, with intervals")
+    ratings = [np.asarray(side.ratings, dtype=float) for side in (challenger, champion) if side]
+    for each in ratings:
+        metrics(y, each)
+    ends = {level: _ends(both, level, y) for level, both in challenger.intervals.items()}
+    return ratings[0], ends, ratings[1] if champion else None
 
 
 def _ends(ends: tuple[ArrayLike, ArrayLike], level: float, y: NDArray[np.float64]) -> Ends:
@@ -272,12 +291,14 @@ def _is_refresh(
     return Check("no worse than the champion", passed, words)
 
 
-def _holds(y: NDArray[np.float64], ends: Ends, level: float, figures: dict[str, float], gate: Gate) -> Check:
+def _holds(
+    y: NDArray[np.float64], ends: Ends, level: float, figures: dict[str, float], gate: Gate, how: str = ""
+) -> Check:
     hits = (y >= ends[0]) & (y <= ends[1])
-    share = figures[f"coverage at {level:.0%}"] = float(hits.mean())
+    share = figures[f"coverage at {level:.0%}{how}"] = float(hits.mean())
     passed = float(binom.cdf(hits.sum(), y.size, level - gate.coverage_margin)) >= CHANCE
-    words = f"intervals of {level:.0%} held {share:.1%}"
-    return Check(f"intervals of {level:.0%}", passed, words if passed else f"{words}: fewer than chance explains")
+    words = f"intervals of {level:.0%}{how} held {share:.1%}"
+    return Check(f"intervals of {level:.0%}{how}", passed, words if passed else f"{words}: fewer than chance explains")
 
 
 def _is_sharp(

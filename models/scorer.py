@@ -41,7 +41,7 @@ class Scorer:
         facts, faults = [], []
         for row, given in enumerate(iterate(movies)):
             try:
-                facts.append(Movie.model_validate(known(given)).facts())
+                facts.append(Movie.model_validate(known(given)).told())
             except ValidationError as error:
                 faults += [f"row {row}, {_told(fault)}" for fault in error.errors(include_url=False)]
         if faults:

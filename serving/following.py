@@ -102,7 +102,7 @@ class Follower:
             if "error" in news:
                 raise RuntimeError(news["error"])
             rater = self._load(tag)
-            movies = [Movie(**movie).facts() for movie in news["movies"]]
+            movies = [Movie(**movie).told() for movie in news["movies"]]
             given = [[a.rating, a.low, a.high] for a in rater.rate(movies, Asked())]
             off = float(np.abs(np.array(given) - np.array(news["answers"])).max())
             if not off <= TOLERANCE:

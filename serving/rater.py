@@ -60,7 +60,7 @@ class Rater:
             known = {key: facts[key] for key in ("sha256", "family", "source", "synthetic", "trained_at")}
             self.info = ModelInfo(name=name, version=version, learned_until=self.model.learned_until_, **known)
             CLIPPED.labels(version)  # at 0 from the start
-            self.rate([Movie(title="warm up").facts()], Asked(reasons=True, similar=1))
+            self.rate([Movie(title="warm up").told()], Asked(reasons=True, similar=1))
         except OSError:
             raise
         except Exception as error:

@@ -79,7 +79,7 @@ def require_todays_code(version: Version) -> None:
     """Raise RuntimeError unless today's code, which a bento is built from, rates as a version's own does."""
     if version.tags["code_sha256"] == registry.code_digest(PROJECT):
         return
-    movies = [Movie(**movie) for movie in GOLDEN_MOVIES]
+    movies = [Movie(**movie).told() for movie in GOLDEN_MOVIES]
     by_its_own = rate(version, "model", movies, [LEVEL])
     try:
         by_todays = rate(version, "model", movies, [LEVEL], code=PROJECT)

@@ -61,7 +61,7 @@ def follow(serving: str, say: Callable[[dict[str, Any]], None]) -> None:
 def prepare(champion: Version) -> dict[str, Any]:
     """Put a champion into BentoML's store; return its tag there and what it answers to the golden movies."""
     import_model(champion)
-    rated = rate(champion, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [LEVEL])
+    rated = rate(champion, "model", [Movie(**movie).told() for movie in GOLDEN_MOVIES], [LEVEL])
     answers = np.stack([rated.ratings, *rated.intervals[LEVEL]], axis=1).tolist()
     return {"tag": model_tag(champion), "movies": GOLDEN_MOVIES, "answers": answers}
 

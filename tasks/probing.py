@@ -62,7 +62,7 @@ def probe(version: Version, url: str, latency_ms: float = LATENCY_MS) -> None:
 
 
 def _wrong_answers(version: Version, client: httpx.Client) -> Iterator[str]:
-    movies = [Movie(**movie) for movie in GOLDEN_MOVIES]
+    movies = [Movie(**movie).told() for movie in GOLDEN_MOVIES]
     rated = rate(version, "model", movies, [LEVEL])
     low, high = rated.intervals[LEVEL]
     for n, movie in enumerate(GOLDEN_MOVIES):

@@ -25,12 +25,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 
 from models.evaluation import baselines, segments, split_by_release, usual_intervals
-from models.promotion import Gate, Predictions, Verdict, decide
+from models.promotion import Gate, Verdict, decide
+from models.questions import RECORD, WAYS, asked
 from settings import get_settings
 from tasks import ledger, registry
 from tasks.lease import Lease, Lost, Taken, lease
 from tasks.ledger import Event, Record, Shipment, Target
-from tasks.rating import rate
+from tasks.rating import Rated, rate, records
 from tasks.registry import CHAMPION, Version
 from tasks.report import verdict_plot
 from tasks.run_log import log
@@ -92,10 +93,10 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
     if unseen.empty:
         return _kept(f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
     actual = unseen["vote_average"].to_numpy(dtype=float)
-    new, old = rate(challenger, "judged", unseen), None
+    new, old = _rate_as_asked(challenger, unseen), None
     if champion:
         try:
-            old = rate(champion, "judged", unseen)
+            old = _rate_as_asked(champion, unseen)
         except (LookupError, RuntimeError) as error:
             return _kept(
                 f"the champion {champion.label} cannot be compared with: {error}. Bring its files back from the "
@@ -103,16 +104,25 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
             )
     verdict = decide(
         actual,
-        Predictions(new.ratings, new.intervals),
-        baselines(train, unseen, new.linear),
-        Predictions(old.ratings, old.intervals) if old else None,
+        new[RECORD].predictions,
+        baselines(train, unseen, new[RECORD].linear),
+        old[RECORD].predictions if old else None,
         segments(unseen),
         gate,
         look=ledger.looks(ledger.read(), champion.number, challenger.number) if champion else 1,
         learned_days=(_known_on(challenger) - _known_on(champion)).days if champion else 0,
-        usual=usual_intervals(train, unseen, new.intervals),
+        usual=usual_intervals(train, unseen, new[RECORD].intervals),
+        asked={way: (new[way].predictions, old[way].predictions if old else None) for way in WAYS},
     )
-    return verdict, verdict_plot(actual, new.ratings, old.ratings if old else None)
+    return verdict, verdict_plot(actual, new[RECORD].ratings, old[RECORD].ratings if old else None)
+
+
+def _rate_as_asked(version: Version, movies: pd.DataFrame) -> dict[str, Rated]:
+    """Return what a version's hold-out fit says of whole records, and of the same movies by way of asking."""
+    known = records(movies)
+    views = {RECORD: known} | {way: [asked(record, told) for record in known] for way, told in WAYS.items()}
+    rated = rate(version, "judged", [movie for view in views.values() for movie in view])
+    return {way: rated.part(n * len(known), len(known)) for n, way in enumerate(views)}
 
 
 def _known_on(version: Version) -> pd.Timestamp:

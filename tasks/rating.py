@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.facts import RawMovie, iterate
-from models.movie import Movie
+from models.promotion import Predictions
 from tasks import ledger, registry
 from tasks.registry import Version
 from tasks.run_log import log
@@ -58,6 +58,18 @@ class Rated:
         """Return all that it says in n rows: the rating, then both ends of each interval."""
         return np.column_stack([self.ratings, *(end for ends in self.intervals.values() for end in ends)])
 
+    @property
+    def predictions(self) -> Predictions:
+        """What the gate takes."""
+        return Predictions(self.ratings, self.intervals)
+
+    def part(self, first: int, count: int) -> Rated:
+        """Return what was said of so many movies, from one on."""
+        rows = slice(first, first + count)
+        ends = {level: (low[rows], high[rows]) for level, (low, high) in self.intervals.items()}
+        linear = None if self.linear is None else self.linear[rows]
+        return Rated(self.ratings[rows], ends, self.reasons[rows], linear)
+
     def inside(self, actual: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
         """Return which of n actual ratings fall into the interval at a level."""
         low, high = self.intervals[level]
@@ -67,21 +79,18 @@ class Rated:
 def rate(
     version: Version,
     fit: Literal["model", "judged"],
-    movies: Sequence[Movie] | pd.DataFrame,
+    movies: Iterable[RawMovie] | pd.DataFrame,
     levels: Sequence[float] = LEVELS,
     reasons: int = 0,
     code: Path | None = None,
 ) -> Rated:
     """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
 
-    `reasons` is how many of each are wanted; `code` is a folder with another package `models` than its own. Raises
-    LookupError where a stored file is gone, RuntimeError where it is not the one that was registered, or where the code
-    fails on them.
+    A frame holds finished records; other raw movies are records or questions as they are. `reasons` is how many of each
+    are wanted; `code` is a folder with another package `models` than its own. Raises LookupError where a stored file is
+    gone, RuntimeError where it is not the one that was registered, or where the code fails on them.
     """
-    if isinstance(movies, pd.DataFrame):
-        rows: list[RawMovie] = list(iterate(registry.inputs(movies)))
-    else:
-        rows = [movie.facts() for movie in movies]
+    rows = records(movies) if isinstance(movies, pd.DataFrame) else list(movies)
     with tempfile.TemporaryDirectory() as folder:
         model, its_own = registry.download(version, fit, Path(folder))
         code = code or its_own
@@ -100,6 +109,11 @@ def rate(
     parts = [[np.array(values, dtype=float) for values in answer] for answer in said["answers"]]
     intervals = {level: (low, high) for level, (_, low, high) in zip(levels, parts, strict=True)}
     return Rated(parts[0][0], intervals, said["reasons"], np.array(said["linear"], dtype=float))
+
+
+def records(movies: pd.DataFrame) -> list[RawMovie]:
+    """Return the movies of a frame as the raw records that a registered model takes."""
+    return list(iterate(registry.inputs(movies)))
 
 
 def rated_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[np.float64] | None:

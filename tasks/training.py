@@ -15,7 +15,6 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from models.contract import check_size
-from models.early import early
 from models.estimator import RatingModel
 from models.evaluation import (
     LINEAR,
@@ -31,6 +30,7 @@ from models.evaluation import (
 from models.facts import iterate, known_sentiments, text_digest
 from models.features import MIN_VOTES
 from models.movie import INPUTS
+from models.questions import RECORD, WAYS, asked
 from settings import PROJECT, get_settings
 from tasks.catalogue import Batch, fingerprint, list_partitions, open_catalogue
 from tasks.retrying import worth_another_try
@@ -247,14 +247,15 @@ def judge(
 
 
 def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how a model does on the parts of its hold-out, and on all of it if less had been known."""
-    predicted, low, high = model.predict_interval(holdout)
+    """Return how a model does on the parts of its hold-out, and on all of it by how it is asked about."""
     actual = holdout["vote_average"].to_numpy(dtype=float)
-    features = model.features_
+    features, records = model.features_, list(iterate(holdout))
     debuts = features.transform(holdout)[:, features.columns_.index("director_count")] == 0
-    parts = judge_segments(holdout, predicted, (actual >= low) & (actual <= high), debuts)
-    predicted, low, high = model.predict_interval(early(iterate(holdout)))
-    return [*parts, judge_part("all, with facts left out", actual, predicted, (actual >= low) & (actual <= high))]
+    views = {RECORD: records} | {way: [asked(record, told) for record in records] for way, told in WAYS.items()}
+    rated = {way: model.predict_interval(movies) for way, movies in views.items()}
+    held = {way: (actual >= low) & (actual <= high) for way, (_, low, high) in rated.items()}
+    parts = judge_segments(holdout, rated[RECORD][0], held[RECORD], debuts)
+    return [*parts, *(judge_part(f"asked by {way}", actual, rated[way][0], held[way]) for way in views)]
 
 
 def comparison(figures: dict[str, float], model: str) -> list[dict[str, Any]]:

@@ -13,10 +13,11 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 from models.facts import iterate
+from models.questions import asked
 from serving.tables import METADATA, UPCOMING
 from settings import get_settings
 from tasks.catalogue import read_catalogue
-from tasks.rating import rate
+from tasks.rating import rate, records
 from tasks.registry import Version
 from tasks.retrying import worth_another_try
 from tasks.store import open_store
@@ -37,8 +38,11 @@ def coming(source: str, today: date) -> pd.DataFrame:
 
 @task(name="score upcoming", task_run_name="score upcoming with {champion.label}")
 def score(movies: pd.DataFrame, champion: Version, source: str, today: date) -> list[dict[str, Any]]:
-    """Rate movies by what ships of the champion; return the rows of the table `upcoming`, with reasons."""
-    rated = rate(champion, "model", movies, [LEVEL], MOST_REASONS)
+    """Rate movies by what ships of the champion; return the rows of the table `upcoming`, with reasons.
+
+    What is not known yet of a movie to come says nothing: each is asked about as a question.
+    """
+    rated = rate(champion, "model", [asked(movie) for movie in records(movies)], [LEVEL], MOST_REASONS)
     low, high = rated.intervals[LEVEL]
     model: dict[str, Any] = {"name": get_settings().model_name, "version": champion.label}
     model |= {"sha256": champion.tags["sha256"], "family": champion.tags["family"]}

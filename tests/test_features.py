@@ -101,8 +101,18 @@ def test_histories_can_end_earlier_than_the_movie(features: MovieFeatures, rated
     later = rated[rated["release_date"] >= day].head(60)
     frozen = features.transform(later, known_until=day.toordinal())
     then = fit(rated[rated["release_date"] < day]).transform(later)
-    same = [n for n, name in enumerate(features.sources()) if name not in ("expected", "budget_relative")]
-    np.testing.assert_allclose(frozen[:, same], then[:, same])
+    np.testing.assert_allclose(frozen, then, rtol=1e-9)
+
+
+def test_ratings_of_a_fold_change_nothing_of_what_was_known_before_it(rated: pd.DataFrame) -> None:
+    """The movies of a year that begins in the middle of a calendar year see none of each other's ratings."""
+    start = pd.Timestamp(rated["release_date"].iloc[-1].year - 2, 7, 1)
+    judged = (rated["release_date"] >= start) & (rated["release_date"] < start + pd.DateOffset(years=1))
+    changed = rated.copy()
+    ratings = changed.loc[judged, "vote_average"].to_numpy()
+    changed.loc[judged, "vote_average"] = np.random.default_rng(0).permutation(ratings) / 2
+    before, after = (fit(movies).transform(rated[judged], start.toordinal()) for movies in (rated, changed))
+    np.testing.assert_array_equal(before, after)
 
 
 def test_an_unseen_genre_becomes_zeros(features: MovieFeatures) -> None:

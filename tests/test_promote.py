@@ -99,7 +99,7 @@ def test_a_version_is_rated_by_the_code_that_it_was_fitted_with(copied_world: Wo
     champion = registry.find(CHAMPION)
     movies = [Movie(**movie) for movie in GOLDEN_MOVIES]
     rated = rate(champion, "model", movies, [0.9])
-    here = load_fit(champion, "model").predict_interval([movie.facts() for movie in movies], 0.9)
+    here = load_fit(champion, "model").predict_interval([movie.told() for movie in movies], 0.9)
     np.testing.assert_allclose(np.stack([rated.ratings, *rated.intervals[0.9]]), np.stack(here), atol=1e-9)
     # The same model beside code that rates a tenth higher: an earlier release of ours.
     shutil.copytree(PROJECT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
