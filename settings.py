@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     source_commit: str = Field(
         "unknown", pattern=r"^[\w./+-]{1,100}$", description="commit of the code where there is no checkout"
     )
+    start_seconds: float = Field(
+        300.0, gt=0, le=86_400, description="how long a server, service or container may take to start, in seconds"
+    )
     service_port: int = Field(3000, ge=1, le=65535, description="port of `make serve`, on loopback")
 
     @model_validator(mode="wrap")

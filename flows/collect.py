@@ -27,15 +27,17 @@ from tasks.collecting import (
     show_slices,
 )
 from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
 from tasks.purging import purge_old
+from tasks.run_names import run_name
 from tasks.slices import HISTORY_YEARS, first_release
 from tasks.source import SourceName, open_tmdb, source_to_collect
 from tasks.store import open_store
 from tasks.warehouse import mirror
 
 
-@flow(name="collect-movies")
+@flow(name="collect-movies", flow_run_name=run_name("collect", source_to_collect))
+@with_rules
 def collect_movies(
     start: date | None = None,
     end: date | None = None,
@@ -50,13 +52,14 @@ def collect_movies(
     TMDB says were changed since the last run, and the ratings of older ones, less often as they age. So the first run
     reads the whole history, and a later one what has moved. With dates or years it is a backfill of just those.
 
-    start: first release date; default: 1 January so many `years` back, as far back as anything was collected in the
-        daily run, and no later than the year of `end`.
-    end: last release date; default: 31 December of the year after the scheduled date.
-    min_votes: movies that are out need at least so many votes; 0 takes everything. Those still to come are all taken.
-    source: tmdb or sample; default: tmdb where a token is set.
-    max_refused: largest share of movies that may not fit the declared schema before the run stops, 0 to 1.
-    years: how many years before the scheduled date to begin; default: 20.
+    Args:
+        start: first release date; default: 1 January so many `years` back, as far back as anything was collected in the
+            daily run, and no later than the year of `end`.
+        end: last release date; default: 31 December of the year after the scheduled date.
+        min_votes: movies that are out need at least so many votes, those still to come none; 0 takes everything.
+        source: tmdb or sample; default: tmdb where a token is set.
+        max_refused: largest share of movies that may not fit the declared schema before the run stops.
+        years: how many years before the scheduled date to begin; default: 20.
     """
     check_parameters(**locals())
     settings, log = get_settings(), get_run_logger()

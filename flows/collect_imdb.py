@@ -12,10 +12,11 @@ from tasks.collecting import fold_catalogue
 from tasks.command_line import run_from_shell
 from tasks.imdb import SOURCE, read_imdb
 from tasks.purging import purge_old
+from tasks.run_names import run_name
 from tasks.warehouse import mirror
 
 
-@flow(name="collect-imdb")
+@flow(name="collect-imdb", flow_run_name=run_name("collect imdb"))
 def collect_imdb() -> dict[str, int]:
     """Read all movies of IMDb's title.basics and title.ratings, of all years, from IMDB_BASE_URL."""
     logical_date = runtime.flow_run.scheduled_start_time.date()

@@ -17,13 +17,15 @@ from settings import get_settings
 from tasks.bento import ask_service, build_bento
 from tasks.command_line import run_from_shell
 from tasks.ledger import Target
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
 from tasks.registry import current_champion
+from tasks.run_names import run_name
 from tasks.source import SourceName, source_to_collect
 from tasks.summary import pick_movie, summarise
 
 
-@flow(name="premiere")
+@flow(name="premiere", flow_run_name=run_name("premiere", source_to_collect))
+@with_rules
 def run_pipeline(
     start: date | None = None,
     end: date | None = None,
@@ -39,15 +41,16 @@ def run_pipeline(
 
     On an empty store the whole history is collected; after that, what has moved.
 
-    start: first release date to collect; default: 1 January twenty years before the scheduled date.
-    end: last release date to collect; default: the end of next year.
-    min_votes: movies that are out need at least so many votes; 0 takes everything.
-    trials: how many recipes Optuna tries.
-    as_of: the world as known that day: nothing released on it or later is learned from; default: the scheduled date.
-    source: tmdb or sample; default: tmdb where a token is set.
-    minutes: after so many no further trial is begun.
-    ship_to: bento, s3, image, registry, ecs, compose: where a new champion's service goes.
-    require_approval: whether a person must approve in the Prefect UI before anything moves.
+    Args:
+        start: first release date to collect; default: 1 January twenty years before the scheduled date.
+        end: last release date to collect; default: the end of next year.
+        min_votes: movies that are out need at least so many votes; 0 takes everything.
+        trials: how many recipes Optuna tries.
+        as_of: the world as known that day: nothing released from then on is learned from; default: the scheduled date.
+        source: tmdb or sample; default: tmdb where a token is set.
+        minutes: after so many no further trial is begun.
+        ship_to: where a new champion's service goes.
+        require_approval: whether a person must approve in the Prefect UI before anything moves.
     """
     check_parameters(**locals())
     source = source or source_to_collect(get_settings())

@@ -11,19 +11,22 @@ from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
 from tasks.reconciling import differences
 from tasks.registry import CHAMPION, find
+from tasks.run_names import run_name
 from tasks.source import SourceName, source_to_learn_from
 from tasks.upcoming import coming, keep, score, show
 
 
-@flow(name="predict-upcoming")
+@flow(name="predict-upcoming", flow_run_name=run_name("predict", source_to_learn_from))
+@with_rules
 def predict_upcoming(source: SourceName | None = None, as_of: date | None = None) -> dict[str, str | int]:
     """Score every movie of the store that comes out within twelve months with the champion.
 
-    source: tmdb or sample; default: tmdb where a token is set or its movies were collected.
-    as_of: the day to look ahead from; default: the scheduled date.
+    Args:
+        source: tmdb or sample; default: tmdb where a token is set or its movies were collected.
+        as_of: the day to look ahead from; default: the scheduled date.
     """
     check_parameters(**locals())
     source = source or source_to_learn_from(get_settings())

@@ -15,16 +15,18 @@ from tasks.bento import build_bento, try_bento
 from tasks.command_line import run_from_shell
 from tasks.lease import Taken
 from tasks.ledger import Target
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
 from tasks.probing import LATENCY_MS
 from tasks.promoting import alone, approved, compare, finish_move, promote, ship
 from tasks.reconciling import adopt as adopt_alias
 from tasks.reconciling import require_agreement
 from tasks.reconciling import restore as restore_alias
 from tasks.registry import CHALLENGER, current_champion, find
+from tasks.run_names import run_name
 
 
-@flow(name="promote-model")
+@flow(name="promote-model", flow_run_name=run_name("promote"))
+@with_rules
 def promote_model(
     version: int | None = None,
     ship_to: list[Target] = ["bento"],  # noqa: B006 (a default that the UI shows and nobody edits)
@@ -43,18 +45,19 @@ def promote_model(
 
     The champion itself is only shipped. What an earlier run began to move is finished, and nothing else is done then.
 
-    version: number in the registry; default: the one with the alias challenger.
-    ship_to: bento, s3, image, registry, ecs, compose: where its service goes.
-    require_approval: whether a person must approve in the Prefect UI before anything moves.
-    confidence: that it is better than the champion, over all challengers of a champion together, 0.5 to 1.
-    segment_margin: how much worse than the champion it may be in a segment, rating points of RMSE.
-    coverage_margin: how far below their level its intervals may truly lie, 0 to 0.5.
-    interval_margin: by which share its interval score may be worse than the champion's, 0 or more.
-    refresh_days: a champion that learned nothing for so many days is replaced by one that is not worse.
-    refresh_margin: how much worse that one may be at most, rating points of RMSE.
-    latency_ms: within which nine golden requests of ten must be answered.
-    adopt: make the ledger agree with an alias that was moved by hand, and do nothing else.
-    restore: bring an alias that was moved by hand back to what the ledger says, and do nothing else.
+    Args:
+        version: number in the registry; default: the one with the alias challenger.
+        ship_to: where its service goes.
+        require_approval: whether a person must approve in the Prefect UI before anything moves.
+        confidence: that it is better than the champion, over all challengers of a champion together.
+        segment_margin: how much worse than the champion it may be in a segment, by RMSE.
+        coverage_margin: how far below their level its intervals may truly lie.
+        interval_margin: by which share its interval score may be worse than the champion's.
+        refresh_days: a champion that learned nothing for so many days is replaced by one that is not worse.
+        refresh_margin: how much worse that one may be at most, by RMSE.
+        latency_ms: within which nine golden requests of ten must be answered.
+        adopt: make the ledger agree with an alias that was moved by hand, and do nothing else.
+        restore: bring an alias that was moved by hand back to what the ledger says, and do nothing else.
     """
     check_parameters(**locals())
     log = get_run_logger()

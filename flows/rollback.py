@@ -8,20 +8,23 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
 from tasks.promoting import alone, finish_move, roll_back
 from tasks.reconciling import require_agreement
+from tasks.run_names import run_name
 
 
-@flow(name="rollback-model")
+@flow(name="rollback-model", flow_run_name=run_name("roll back"))
+@with_rules
 def rollback_model(reason: str = "", leave: int | None = None) -> dict[str, str | int | list[str] | None]:
     """Make the champion before this one champion again everywhere; this one is never promoted again.
 
     What an earlier run began to move is finished, and nothing else is done then. Raises where somebody else moves the
     champion, and where the alias was moved by hand.
 
-    reason: why, for the ledger.
-    leave: number of the version to leave; once it is left, the same command again changes nothing.
+    Args:
+        reason: why, for the ledger.
+        leave: number of the version to leave; once it is left, the same command again changes nothing.
     """
     check_parameters(**locals())
     log = get_run_logger()

@@ -9,17 +9,20 @@ from prefect import flow, get_run_logger
 
 from tasks.command_line import run_from_shell
 from tasks.ledger import Target
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
 from tasks.promoting import alone, finish_move, ship
 from tasks.reconciling import require_agreement
 from tasks.registry import CHAMPION, find
+from tasks.run_names import run_name
 
 
-@flow(name="ship-model")
+@flow(name="ship-model", flow_run_name=run_name("ship"))
+@with_rules
 def ship_model(to: list[Target] = ["registry"]) -> dict[str, str]:  # noqa: B006 (shown in the UI, never edited)
     """Ship the champion's service to targets where it is not yet; return where it lies.
 
-    to: bento, s3, image, registry, ecs, compose.
+    Args:
+        to: where the service goes.
     """
     check_parameters(**locals())
     log = get_run_logger()

@@ -11,15 +11,28 @@ from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
 from tasks.rating import rated_by_champion, what_champion_lacks
 from tasks.registry import CHALLENGER, check_registry, describe, find_trained, register, run_metrics, set_alias
+from tasks.run_names import run_name
 from tasks.source import RatingsName, source_to_learn_from
-from tasks.training import fit, identify, judge, keep_sentiments, load_movies, show_comparison, split, study_name, tuned
+from tasks.training import (
+    fit,
+    identify,
+    judge,
+    keep_sentiments,
+    load_movies,
+    show_comparison,
+    split,
+    study_facts,
+    study_name,
+    tuned,
+)
 from tasks.tuning import tune
 
 
-@flow(name="train-model")
+@flow(name="train-model", flow_run_name=run_name("train", source_to_learn_from))
+@with_rules
 def train_model(
     trials: int = 30,
     as_of: date | None = None,
@@ -29,11 +42,12 @@ def train_model(
 ) -> dict[str, str | int | float]:
     """Train on movies released before a day and register the best recipe as challenger.
 
-    trials: how many recipes Optuna tries, over XGBoost, LightGBM and Random Forest.
-    as_of: the world as known that day: nothing released on it or later is learned from; default: the scheduled date.
-    source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
-    seed: of the search and of the learners.
-    minutes: after so many no further trial is begun; asked again, the search goes on where it stopped.
+    Args:
+        trials: how many recipes Optuna tries, over XGBoost, LightGBM and Random Forest.
+        as_of: the world as known that day: nothing released from then on is learned from; default: the scheduled date.
+        source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
+        seed: of the search and of the learners.
+        minutes: after so many no further trial is begun; asked again, the search goes on where it stopped.
     """
     check_parameters(**locals())
     settings, log = get_settings(), get_run_logger()
@@ -50,7 +64,8 @@ def train_model(
         train, holdout = split(movies)
         log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))
         storage = settings.optuna_storage.get_secret_value()
-        best = tune(train, trials, seed, study_name(movies, seed), storage, minutes)
+        facts = study_facts(movies, source, seed)
+        best = tune(train, trials, seed, study_name(facts), storage, minutes, facts=facts)
         question |= tuned(len(best.trials))
         if len(best.trials) < trials:
             words = "%d of %d trials were answered in %g minutes: train again, and the search goes on"
@@ -61,7 +76,8 @@ def train_model(
         set_alias(CHALLENGER, version)
     else:
         judged = fit(train, best, seed, "before the hold-out")
-        tags = question | {"trials": str(trials)} | describe(judged, movies, source, as_of)
+        asked = {"trials": str(trials), "begun_from": best.begun_from}
+        tags = question | asked | describe(judged, movies, source, as_of)
         figures = judge(judged, train, holdout, rated_by_champion(holdout, tags))
         shipped = fit(movies, best, seed, "on everything")
         keep_sentiments(movies, source)

@@ -12,13 +12,15 @@ from prefect import flow, runtime
 
 from settings import get_settings
 from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters
+from tasks.parameters import check_parameters, with_rules
+from tasks.run_names import run_name
 from tasks.source import RatingsName, source_to_learn_from
-from tasks.training import load_movies, split, study_name
+from tasks.training import load_movies, split, study_facts, study_name
 from tasks.tuning import tune
 
 
-@flow(name="tune-worker")
+@flow(name="tune-worker", flow_run_name=run_name("tune", source_to_learn_from))
+@with_rules
 def tune_worker(
     trials: int = 60,
     as_of: date | None = None,
@@ -28,19 +30,21 @@ def tune_worker(
 ) -> dict[str, str | int | float]:
     """Tune the study that `train-model` with the same parameters would; it then finds the trials done.
 
-    trials: how many recipes the study shall hold, those of all workers together.
-    as_of: the world as known that day; default: the scheduled date.
-    source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
-    seed: of the search and of the learners.
-    minutes: after so many no further trial is begun.
+    Args:
+        trials: how many recipes the study shall hold, those of all workers together.
+        as_of: the world as known that day; default: the scheduled date.
+        source: whose ratings, tmdb, imdb or sample; default: tmdb where a token is set or its movies were collected.
+        seed: of the search and of the learners.
+        minutes: after so many no further trial is begun.
     """
     check_parameters(**locals())
     settings = get_settings()
     source = source or source_to_learn_from(settings)
     movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
     train, _ = split(movies)
-    study, storage = study_name(movies, seed), settings.optuna_storage.get_secret_value()
-    best = tune(train, trials, seed, study, storage, minutes, sampler_seed=UUID(runtime.flow_run.id).int % 2**32)
+    facts, storage = study_facts(movies, source, seed), settings.optuna_storage.get_secret_value()
+    own = UUID(runtime.flow_run.id).int % 2**32
+    best = tune(train, trials, seed, study_name(facts), storage, minutes, sampler_seed=own, facts=facts)
     return {"family": best.family, "rmse": best.rmse, "trials": len(best.trials)}
 
 

@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +36,10 @@ from tasks.probing import GOLDEN_MOVIES, LEVEL, TOLERANCE, probe
 from tasks.rating import rate
 from tasks.registry import Version
 from tasks.retrying import worth_another_try
+from tasks.run_log import log
+from tasks.starting import wait_for
 from tasks.tether import tethered
 
-START_SECONDS = 60
 # A service that is tried asks for no token, follows nothing and records nothing.
 ALONE = {"SERVICE_API_TOKEN": "", "SERVICE_PER_MINUTE": "0", "FOLLOW_REGISTRY": "false", "RECORD_PREDICTIONS": "false"}
 
@@ -197,23 +197,30 @@ def ask_service(bento: str, movies: list[dict[str, Any]]) -> list[dict[str, Any]
 
 @contextmanager
 def running(bento: str, port: int | None = None) -> Iterator[str]:
-    """Serve a bento on loopback while the block runs; yield its address once it is ready."""
+    """Serve a bento on loopback while the block runs; yield its address once it is ready.
+
+    Raises RuntimeError with its last words where it ends before that, or is not ready within START_SECONDS.
+    """
     port = port or free_port()
     url, command = f"http://127.0.0.1:{port}", tethered(*serve_command(bento, port))
     with (
-        tempfile.TemporaryFile("w+") as log,
+        tempfile.NamedTemporaryFile() as output,
         home_of_its_own(bento, port) as home,
         subprocess.Popen(
-            command, env=environment() | home | ALONE, stdin=subprocess.PIPE, stdout=log, stderr=log
+            command, env=environment() | home | ALONE, stdin=subprocess.PIPE, stdout=output, stderr=output
         ) as server,
     ):
+
+        def words() -> str:
+            return Path(output.name).read_text(errors="replace")
+
+        def ready() -> bool:
+            if server.poll() is not None:
+                raise RuntimeError(f"{bento} did not get ready on {url}; its last words:\n{words()[-3000:]}")
+            return _ready(url)
+
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _ready(url):
-                if server.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    raise RuntimeError(f"{bento} did not get ready on {url}; its last words:\n{log.read()[-3000:]}")
-                time.sleep(0.1)
+            wait_for(f"{bento} on {url}", ready, words, log().info)
             yield url
         finally:
             server.terminate()  # then the tether is let go of: what does not end within its grace is killed

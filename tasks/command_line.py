@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import inspect
+import itertools
 import logging
 import re
-import sys
 import types
 import typing
 import warnings
+from contextlib import AbstractContextManager, ExitStack
 from datetime import date
 from typing import Any
 
@@ -19,9 +20,13 @@ from prefect import Flow
 from prefect.client import base
 from prefect.logging.configuration import setup_logging
 from prefect.logging.handlers import PrefectConsoleHandler
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+from prefect.utilities.callables import parameter_docstrings
 
-START_SECONDS = 300.0  # for Prefect's own server; Prefect gives it 30, too few on a busy machine
+from settings import get_settings
+from tasks.starting import SPEAK, alone, still, tell, too_long
+
+OWN_SERVER = "Prefect's own server"
 
 
 def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
@@ -32,7 +37,7 @@ def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
     parser = argparse.ArgumentParser(
         description=text.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    helps = dict(re.findall(r"^(\w+): (.+)$", text, re.MULTILINE))
+    helps = parameter_docstrings(text)
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         kind, choices, many = _kind(hints[name])
@@ -55,23 +60,40 @@ def wait_for_prefect() -> None:
     """Where no Prefect server is named: make the database of Prefect's own, and give its start the time it needs."""
     if not PREFECT_API_URL.value():
         base.LifespanManager = _PatientStart  # type: ignore[attr-defined, assignment]
-        asyncio.run(_migrate())
+        with _one_start():
+            asyncio.run(_migrate())
+
+
+def _one_start() -> AbstractContextManager[None]:
+    """Let one start at a time write into the database of Prefect's own server: two that do trip over each other."""
+    return alone("Prefect's database", PREFECT_API_DATABASE_CONNECTION_URL.value())
 
 
 class _PatientStart(LifespanManager):
-    """Starts Prefect's own server, inside this process, and says so where it takes too long."""
+    """Starts Prefect's own server, inside this process, and says so where it takes long: Prefect gives it 30 s."""
 
     def __init__(self, app: Any, **_: Any) -> None:
-        super().__init__(app, startup_timeout=START_SECONDS, shutdown_timeout=START_SECONDS)
+        self._most = get_settings().start_seconds
+        super().__init__(app, startup_timeout=self._most, shutdown_timeout=self._most)
 
     async def startup(self) -> None:
+        speaking = asyncio.create_task(self._speak())
         try:
-            await super().startup()
+            with ExitStack() as held:
+                await asyncio.to_thread(held.enter_context, _one_start())
+                await super().startup()
         except TimeoutError:
             raise TimeoutError(
-                f"Prefect's own server did not start within {START_SECONDS:.0f} s: try again when this machine is less "
-                "busy, or start a server that stays, with make ui, and export PREFECT_API_URL=http://127.0.0.1:4200/api"
+                f"{too_long(OWN_SERVER, self._most)}. Or start a server that stays, with make ui, and export "
+                "PREFECT_API_URL=http://127.0.0.1:4200/api"
             ) from None
+        finally:
+            speaking.cancel()
+
+    async def _speak(self) -> None:
+        for times in itertools.count(1):
+            await asyncio.sleep(SPEAK)
+            tell(still(OWN_SERVER, times * SPEAK, self._most))
 
 
 async def _migrate() -> None:
@@ -90,7 +112,7 @@ async def _migrate() -> None:
     async with (await database.engine()).connect() as connection:
         present = await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_heads())
     if present != tuple(scripts.get_heads()):
-        print("Making Prefect's database, once: up to a minute or two", file=sys.stderr, flush=True)
+        tell("Making Prefect's database, once: up to a minute or two")
         await database.create_db()  # type: ignore[no-untyped-call]
 
 

@@ -18,11 +18,13 @@ from typing import Any
 
 from settings import PROJECT, get_settings
 from tasks.images import engine
+from tasks.run_log import log
+from tasks.starting import wait_for
 
 FOLDER = PROJECT / "deploy" / "compose"
 STATE = FOLDER / ".env"
 OTHER = {"blue": "green", "green": "blue"}
-READY_SECONDS, DRAIN_SECONDS = 120, 20
+DRAIN_SECONDS = 20
 ASK = """import socket, sys, time; s = socket.socket(socket.AF_UNIX)
 while s.connect_ex("/run/haproxy/admin.sock"): time.sleep(0.1)
 s.sendall(sys.argv[1].encode() + b"\\n"); print(s.makefile().read())"""
@@ -43,7 +45,7 @@ def swap(image: str, image_id: str) -> None:
     if not live or live.image.id != image_id:
         live = _start(OTHER[_colour(live)] if live else "blue", image)
         _give_requests(live)
-    _wait_until(lambda: _takes_requests(live), READY_SECONDS)
+    _wait_to_take_requests(live)
 
 
 def serving() -> Any:
@@ -62,11 +64,10 @@ def _start(colour: str, image: str) -> Any:
     new.update(restart_policy={"Name": "no"})
     new.start()
     try:
-        _wait_until(lambda: _takes_requests(new), READY_SECONDS)
+        _wait_to_take_requests(new)
     except RuntimeError as error:
-        words = new.logs(tail=30).decode(errors="replace")
         new.remove(force=True, v=True)
-        raise RuntimeError(f"{image}: {error}; its last words:\n{words}") from error
+        raise RuntimeError(f"{image}: {error}") from error
     return new
 
 
@@ -92,11 +93,16 @@ def _retire(colour: str) -> None:
         container.remove(v=True)
 
 
+def _wait_to_take_requests(container: Any) -> None:
+    what = f"the container {container.name}"
+    wait_for(what, lambda: _takes_requests(container), lambda: _words(container), log().info)
+
+
 def _takes_requests(container: Any) -> bool:
     """Say whether Docker calls a container healthy and the front found it so at the address that it has now."""
     container.reload()
     if container.status in ("exited", "dead"):
-        raise RuntimeError("the container ended")
+        raise RuntimeError(f"the container ended; its last words:\n{_words(container)}")
     server = _servers()[_colour(container)]
     (network,) = container.attrs["NetworkSettings"]["Networks"].values()
     return (
@@ -104,6 +110,10 @@ def _takes_requests(container: Any) -> bool:
         and server["addr"] == f"{network['IPAddress']}:3000"
         and server["status"] in ("UP", "DRAIN")  # not "DRAIN 1/3": not checked often enough yet
     )
+
+
+def _words(container: Any) -> str:
+    return str(container.logs(tail=30).decode(errors="replace"))
 
 
 def _servers() -> dict[str, dict[str, str]]:

@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,12 +24,13 @@ from settings import PROJECT, get_settings
 from tasks import bento
 from tasks.probing import probe
 from tasks.registry import Version
+from tasks.run_log import log
+from tasks.starting import wait_for
 
 MOST_BYTES = 1_200_000_000
-START_SECONDS = 90
 PORT = 3000
 HEALTHCHECK = (  # which bentoml containerize cannot be told
-    "HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD "
+    "HEALTHCHECK --interval=5s --timeout=3s --start-period=300s --retries=3 CMD "
     """["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:3000/readyz', timeout=2)"]"""
 )
 _STEP = re.compile(r"^(\|\d+( \S+=\S+)* )?/bin/sh -c (#\(nop\) +)?")  # what the builder writes before a step
@@ -97,7 +97,10 @@ def made_of(image: Any) -> str:
 
 @contextmanager
 def running(address: str) -> Iterator[str]:
-    """Run an image, with no right that it does not need, while the block runs; yield its address once it is healthy."""
+    """Run an image, with no right that it does not need, while the block runs; yield its address once it is healthy.
+
+    Raises RuntimeError with its last words where it ends before that, or is not healthy within START_SECONDS.
+    """
     client = engine()
     container = client.containers.run(
         address,
@@ -106,17 +109,19 @@ def running(address: str) -> Iterator[str]:
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
     )
+
+    def words() -> str:
+        return str(container.logs(tail=30).decode(errors="replace"))
+
+    def healthy() -> bool:
+        container.reload()
+        health = container.attrs["State"].get("Health", {}).get("Status", "without a health check")
+        if container.status == "exited":
+            raise RuntimeError(f"{address} is {container.status} and {health} after its start:\n{words()}")
+        return bool(health == "healthy")
+
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            container.reload()
-            health = container.attrs["State"].get("Health", {}).get("Status", "without a health check")
-            if health == "healthy":
-                break
-            if container.status == "exited" or time.monotonic() > deadline:
-                words = container.logs(tail=30).decode(errors="replace")
-                raise RuntimeError(f"{address} is {container.status} and {health} after its start:\n{words}")
-            time.sleep(0.3)
+        wait_for(address, healthy, words, log().info)
         (port,) = {binding["HostPort"] for binding in container.ports[f"{PORT}/tcp"]}
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -59,7 +59,14 @@ RATINGS_RULES = {
 NEVER_NULL = ("tconst", "isAdult", "averageRating", "numVotes")
 
 
-@task(name="read IMDb", tags=["imdb"], retries=2, retry_delay_seconds=60, retry_condition_fn=worth_another_try)
+@task(
+    name="read IMDb",
+    task_run_name="read IMDb on {logical_date}",
+    tags=["imdb"],
+    retries=2,
+    retry_delay_seconds=60,
+    retry_condition_fn=worth_another_try,
+)
 def read_imdb(logical_date: date) -> Partition:
     """Read all movies of IMDb's data sets into one partition, unless this day's is there."""
     settings = get_settings()

@@ -32,11 +32,12 @@ from models.estimator import RatingModel
 from models.movie import INPUTS, Movie
 from settings import PROJECT, get_settings, make_room, without_passwords, without_secrets
 from tasks import flavour
+from tasks.mlflow_database import LOCKED, RegistryAway, make_ready
 from tasks.report import model_card, plots, save, shortened
 from tasks.retrying import worth_another_try
 from tasks.tmdb import now
-from tasks.training import by_slice, comparison
-from tasks.tuning import LOCKED, Tuned
+from tasks.training import as_of_data, by_slice, comparison
+from tasks.tuning import Tuned
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
@@ -64,10 +65,6 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-class RegistryAway(Exception):
-    """MLflow does not answer, or cannot be written to."""
-
-
 @dataclass(frozen=True)
 class Version:
     """One registered version: its number, the address of its files, and what is known of it."""
@@ -85,7 +82,8 @@ class Version:
 def client() -> Any:
     """Return an MLflow client of the configured registry; MLflow is imported only here and is slow to.
 
-    A database in a file may be locked for a while by a backup or a page: it is waited for.
+    A database in a file may be locked for a while by a backup or a page: it is waited for. A new one is made. Raises
+    RegistryAway, with what to do, for one that was left half made.
     """
     warnings.filterwarnings("ignore", module="mlflow")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -95,6 +93,8 @@ def client() -> Any:
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     uri = _tracking_uri()
+    if not uri.startswith("http"):
+        make_ready(uri)
     mlflow.set_tracking_uri(f"{uri}?timeout={LOCKED}" if uri.startswith("sqlite:") and "?" not in uri else uri)
     return mlflow.MlflowClient()
 
@@ -124,6 +124,8 @@ def check_registry() -> None:
             (Path(folder) / "written.txt").write_text(now().isoformat())
             files: Any = get_artifact_repository(experiment.artifact_location)
             files.log_artifact(str(Path(folder) / "written.txt"))
+    except RegistryAway as error:
+        raise RegistryAway(f"nothing was trained: {error}") from None
     except Exception as error:
         raise RegistryAway(
             without_passwords(
@@ -155,7 +157,13 @@ def inputs(movies: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-@task(name="register", retries=2, retry_delay_seconds=5, retry_condition_fn=worth_another_try)
+@task(
+    name="register",
+    task_run_name="register {tags[family]} as of {tags[as_of]}",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=worth_another_try,
+)
 def register(
     shipped: RatingModel,
     judged: RatingModel,
@@ -254,7 +262,7 @@ def describe(judged: RatingModel, movies: pd.DataFrame, source: str, known_on: d
     return {
         "training": str(runtime.flow_run.id or uuid.uuid4()),
         "known_on": str(known_on),
-        "as_of": str((movies["release_date"].max() + pd.Timedelta(days=1)).date()),
+        "as_of": str(as_of_data(movies)),
         "judged_until": judged.learned_until_,
         "family": judged.family,
         "synthetic": str(source == "sample").lower(),

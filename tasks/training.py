@@ -47,7 +47,13 @@ class ContractBroken(Exception):
     """What was collected may not be learned from."""
 
 
-@task(name="load movies", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
+@task(
+    name="load movies",
+    task_run_name="load {source} as of {as_of}",
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=worth_another_try,
+)
 def load_movies(source: str, as_of: date) -> pd.DataFrame:
     """Return what `read_movies` does, and accept it: what is learned from next may not be much less.
 
@@ -188,9 +194,32 @@ def split(movies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return train, holdout
 
 
-def study_name(movies: pd.DataFrame, seed: int) -> str:
-    """Name the study of these movies and this code: the same question has the same name."""
-    return f"{get_settings().model_name}-{fingerprint(movies)}-{code_hash()}-{seed}"
+def study_facts(movies: pd.DataFrame, source: str, seed: int) -> dict[str, str]:
+    """Return what a study is of: the same facts are the same question, however many trials are asked for.
+
+    `as_of` is the day after the newest movie, so that the facts follow from the data and not from the day of asking.
+    """
+    return {
+        "model": get_settings().model_name,
+        "source": source,
+        "as_of": str(as_of_data(movies)),
+        "movies": str(len(movies)),
+        "seed": str(seed),
+        "data": fingerprint(movies),
+        "code": code_hash(),
+    }
+
+
+def study_name(facts: dict[str, str]) -> str:
+    """Name a study for people, movie-rating-tmdb-2026-11-25-…; the digest at its end is of all its facts."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{facts['model']}-{facts['source']}-{facts['as_of']}-{digest}"
+
+
+def as_of_data(movies: pd.DataFrame) -> date:
+    """Return the day after the newest movie's release."""
+    day: date = (movies["release_date"].max() + pd.Timedelta(days=1)).date()
+    return day
 
 
 def code_hash() -> str:
@@ -206,6 +235,12 @@ def identify(movies: pd.DataFrame, source: str, trials: int, seed: int) -> dict[
     """Return what a training is of, as tags: the same tags are the same question, and have the same answer.
 
     Of the trials those count that were answered: a study that its minutes cut short is no answer to the whole one.
+
+    The recipes that a search begins with, the best of an earlier day's study, are no part of the question: they say
+    where to look first, not what to look for. Whoever asks again is given the answer there is, from the registry or
+    from the study, which wrote down what it began with when it was made: a study that came, went or grew meanwhile
+    changes neither. Only where both are lost may a search from another beginning find another recipe; what each began
+    from stands with its version, as `begun_from`.
     """
     return {"source": source, "seed": str(seed), "data": fingerprint(movies), "code": code_hash()} | tuned(trials)
 
@@ -221,7 +256,7 @@ def fit(movies: pd.DataFrame, recipe: Tuned, seed: int, what: str) -> RatingMode
     return RatingModel(recipe.family, recipe.params, recipe.linear_share, seed=seed).fit(movies)
 
 
-@task(name="judge")
+@task(name="judge", task_run_name="judge {model.family}")
 def judge(
     model: RatingModel, train: pd.DataFrame, holdout: pd.DataFrame, champion: NDArray[np.float64] | None
 ) -> dict[str, float]:

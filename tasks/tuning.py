@@ -2,7 +2,8 @@
 
 The number of a booster's trees is no parameter of the search: early stopping finds it on the years before those judged.
 One study over all families: the parameters of each are sampled together (`group`), because sampling them independently
-is measurably worse. The study lives in a database and is named after the data and the code, so the same question asked
+is measurably worse. A study begins with the defaults of each family, then with the best recipes of the newest earlier
+study of the same source. It lives in a database and is named after the data and the code, so the same question asked
 again goes on where it stopped, and several workers can answer it together: each asks for the next trials, and a trial
 whose worker died is given up after `GRACE` seconds. One worker alone tries pairs side by side and tells them in order:
 the same seed gives the same study. A database that is locked or away for a while (a backup, a dashboard, a restart) is
@@ -12,12 +13,14 @@ waited for.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,7 +29,8 @@ import optuna
 import pandas as pd
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, fail_stale_trials
-from optuna.trial import Trial, TrialState
+from optuna.study import StudySummary
+from optuna.trial import FrozenTrial, Trial, TrialState
 from prefect import get_run_logger, task
 from sqlalchemy.exc import DBAPIError
 
@@ -39,6 +43,9 @@ TUNING_YEARS, STOPPING_YEARS = 4, 2
 TREES = "n_estimators"
 SIDE_BY_SIDE = 2
 DEFAULT_SHARE = 0.5
+BEST = 3  # recipes of an earlier study that a new one begins with
+BEGINNING, BEGUN_FROM = "begins_with", "begun_from"  # a study's own notes of it
+DEFAULTS = "defaults"  # what a study without an earlier one has begun from
 HEARTBEAT, GRACE = 10, 60  # seconds
 # Seconds: how long SQLite waits for a lock, how long a database that fails is asked again, and a new one opened.
 LOCKED, PATIENCE, OPENING = 60, 120, 10
@@ -54,13 +61,14 @@ class DatabaseAway(Exception):
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best recipe of a study, its walk-forward RMSE, and the trials behind it."""
+    """The best recipe of a study, its walk-forward RMSE, the trials behind it, and the study that it began from."""
 
     family: str
     params: dict[str, Any]
     linear_share: float
     rmse: float
     trials: list[dict[str, Any]]
+    begun_from: str = DEFAULTS
 
 
 @task(name="tune", task_run_name="tune {trials} trials", tags=["tuning"])
@@ -72,10 +80,11 @@ def tune(
     storage: str,
     minutes: float,
     sampler_seed: int | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> Tuned:
     """Return the best of `trials` recipes on `movies`, of which each year is predicted from those before it."""
     log = get_run_logger()
-    return search(movies, trials, seed, study_name, storage, log.info, minutes, sampler_seed)
+    return search(movies, trials, seed, study_name, storage, log.info, minutes, sampler_seed, facts)
 
 
 def search(
@@ -87,16 +96,18 @@ def search(
     say: Callable[..., None],
     minutes: float = float("inf"),
     sampler_seed: int | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> Tuned:
     """Bring a study to so many trials, alone or beside other workers, within so many minutes, and return its best.
 
     `say` takes a log message and its arguments. The minutes end the asking; what runs is finished, and at least one
     trial is. `sampler_seed`, `seed` where None, must differ between workers that start together, or they ask for the
-    same recipes. Raises ValueError for less than one trial, DatabaseAway where the study cannot be reached.
+    same recipes. `facts` say what the study is of, to people and to later studies: without them it has no earlier one.
+    Raises ValueError for less than one trial, DatabaseAway where the study cannot be reached.
     """
     if trials < 1:
         raise ValueError(f"trials is {trials}: at least 1 is needed to have a best one")
-    study = _open_study(study_name, storage, seed if sampler_seed is None else sampler_seed)
+    study = _open_study(study_name, storage, seed if sampler_seed is None else sampler_seed, facts)
     deadline = time.monotonic() + minutes * 60
     evaluate: Callable[..., float] | None = None
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, _Heart(study, say) as heart:
@@ -136,7 +147,7 @@ def search(
         {"number": t.number, "rmse": t.value, "pruned": t.state == TrialState.PRUNED, **t.params, **t.user_attrs}
         for t in answered
     ]
-    return Tuned(family, params, linear_share, best.values[0], history)
+    return Tuned(family, params, linear_share, best.values[0], history, study.user_attrs[BEGUN_FROM])
 
 
 def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:
@@ -145,8 +156,8 @@ def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:
     return family, FAMILIES[family].space(trial), trial.suggest_float("linear_share", 0.0, 0.8)
 
 
-def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
-    """Open a study, or begin it with the defaults of each family."""
+def _open_study(name: str, storage: str, seed: int, facts: Mapping[str, str] | None = None) -> optuna.Study:
+    """Open a study, or begin it; what it begins with is written down first, and is the same for all who open it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
@@ -161,12 +172,61 @@ def _open_study(name: str, storage: str, seed: int) -> optuna.Study:
         sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=1),
     )
-    if not study.get_trials(deepcopy=False):
-        for family, spec in FAMILIES.items():
-            defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
-            fixed = {"family": family, "linear_share": DEFAULT_SHARE} | defaults
-            study.enqueue_trial(fixed, skip_if_exists=True)
+    if BEGINNING not in study.user_attrs:
+        for key, value in {**(facts or {}), **_beginning(study, facts)}.items():
+            study.set_user_attr(key, value)
+    for recipe in json.loads(study.user_attrs[BEGINNING]):
+        study.enqueue_trial(recipe, skip_if_exists=True)  # again, too: a worker may have died before the last one
     return study
+
+
+def _beginning(study: optuna.Study, facts: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what a study begins with, as its notes: each family's defaults, then the best of an earlier study.
+
+    Earlier is one of the same model and source, of movies until the same day or before, and of other data: nothing that
+    was found out on later movies is used, and studies of the same data, with another seed, stay independent.
+    """
+    recipes: list[dict[str, Any]] = []
+    for family, spec in FAMILIES.items():
+        defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
+        recipes.append({"family": family, "linear_share": DEFAULT_SHARE} | defaults)
+    begun_from = DEFAULTS
+    for name in _earlier(study, facts) if facts else ():
+        earlier = optuna.load_study(study_name=name, storage=study._storage)
+        best = _best(earlier.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        if best:
+            begun_from = name
+            recipes += [recipe for recipe in best if recipe not in recipes]
+            break
+    return {BEGUN_FROM: begun_from, BEGINNING: json.dumps(recipes)}
+
+
+def _earlier(study: optuna.Study, facts: Mapping[str, str]) -> list[str]:
+    """Return the names of the earlier studies, the newest first."""
+
+    def is_earlier(other: StudySummary) -> bool:
+        known = other.user_attrs
+        alike = all(known.get(key) == facts[key] for key in ("model", "source"))
+        return alike and known["as_of"] <= facts["as_of"] and known["data"] != facts["data"]
+
+    found = filter(is_earlier, optuna.get_all_study_summaries(study._storage, include_best_trial=False))
+    ordered = sorted(found, key=lambda other: (other.user_attrs["as_of"], other._study_id), reverse=True)
+    return [other.study_name for other in ordered]
+
+
+def _best(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
+    """Return the few best recipes that the search as it is now could ask for, too."""
+    ranked = sorted(trials, key=lambda trial: (trial.values[0], trial.number))
+    return [trial.params for trial in ranked if _is_in_space(trial.params)][:BEST]
+
+
+def _is_in_space(recipe: dict[str, Any]) -> bool:
+    trial = optuna.trial.FixedTrial(recipe)
+    with warnings.catch_warnings(), suppress(ValueError, UserWarning):
+        warnings.simplefilter("error")  # what lies outside of its range is only warned of
+        suggest(trial)
+        return set(trial.params) == set(recipe)
+    return False
 
 
 def _open_database(url: str) -> RDBStorage:

@@ -67,7 +67,13 @@ def score(movies: pd.DataFrame, champion: Version, source: str, today: date) -> 
     ]
 
 
-@task(name="keep upcoming", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
+@task(
+    name="keep upcoming",
+    task_run_name="keep upcoming of {source} on {today}",
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=worth_another_try,
+)
 def keep(rows: list[dict[str, Any]], source: str, today: date) -> str:
     """Write a day's list to the store and the warehouse, in place of an earlier one of the day; return its key."""
     key = f"{source}/upcoming/{today}.parquet"

@@ -55,7 +55,13 @@ MOVIES = sa.Table(
 )
 
 
-@task(name="mirror into the warehouse", retries=2, retry_delay_seconds=10, retry_condition_fn=worth_another_try)
+@task(
+    name="mirror into the warehouse",
+    task_run_name="mirror {source}",
+    retries=2,
+    retry_delay_seconds=10,
+    retry_condition_fn=worth_another_try,
+)
 def mirror(source: str) -> int:
     """Bring the table to what the store has of a source, whatever earlier runs left undone; return the rows changed."""
     engine = connect()

@@ -33,7 +33,7 @@ from tasks.registry import CHALLENGER, Version, find, find_trained
 from tasks.slices import Slice
 from tasks.store import FolderStore, open_store
 from tasks.tmdb import now
-from tasks.training import code_hash, identify, study_name
+from tasks.training import code_hash, identify, study_facts, study_name
 
 # What is kept: what its key is made of, and the test that changes each input.
 CACHES: dict[str, tuple[str, str]] = {
@@ -80,6 +80,10 @@ CACHES: dict[str, tuple[str, str]] = {
     "champion that a service follows": (
         "its version",
         "test_a_new_champion_is_taken_over_without_a_failed_or_mixed_answer",
+    ),
+    "tasks.mlflow_database.make_ready": (
+        "MLflow's address",
+        "test_each_database_is_made_and_one_that_failed_is_met_again",
     ),
     "settings.get_settings": ("the process, or cache_clear", "test_settings_are_read_once_and_anew_when_cleared"),
     "service.champion": ("the process: a bento has one model", "test_a_bento_of_another_model_is_built_anew"),
@@ -140,14 +144,19 @@ def test_any_fact_that_is_learned_from_is_in_the_fingerprint(rated: pd.DataFrame
 def test_a_study_is_of_one_model_name_data_code_and_seed(
     checkout: Path, environment: Path, rated: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = {study_name(rated, 0), study_name(rated, 1), study_name(rated.head(900), 0)}
+    def named(movies: pd.DataFrame, seed: int = 0, source: str = "sample") -> str:
+        return study_name(study_facts(movies, source, seed))
+
+    names = {named(rated), named(rated, 1), named(rated.head(900)), named(rated, source="tmdb")}
+    assert named(rated) in names
     with (checkout / "tasks/tuning.py").open("a") as file:
         file.write("# changed\n")
-    names.add(study_name(rated, 0))
+    names.add(named(rated))
     monkeypatch.setenv("MODEL_NAME", "another")
     get_settings.cache_clear()
-    names.add(study_name(rated, 0))
-    assert len(names) == 5
+    names.add(named(rated))
+    assert len(names) == 6
+    assert all(name.startswith(("movie-rating-", "another-")) for name in names)
 
 
 def test_a_trained_version_answers_its_own_question_only(

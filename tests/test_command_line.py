@@ -22,7 +22,8 @@ class FakeFlow:
     ) -> dict[str, Any]:
         """Do a thing.
 
-        start: the first day.
+        Args:
+            start: the first day.
         """
         return {"start": start, "trials": trials, "ship_to": ship_to, "approve": approve}
 
@@ -63,16 +64,32 @@ def test_every_flow_has_help(module: str, options: list[str]) -> None:
     assert all(option in done.stdout for option in options)
 
 
-def run_flow(home: Path, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a flow from the shell without a server, with a Prefect of its own."""
+def start_flow(home: Path, **extra: str) -> subprocess.Popen[str]:
+    """Start a flow from the shell without a server, with a Prefect of its own."""
     code = (
         "from prefect import flow\nfrom tasks import command_line\n"
         "@flow\ndef double(n: int = 3) -> int:\n    return 2 * n\n"
-        f"{before}\nprint('answer', command_line.run_from_shell(double, []))"
+        "print('answer', command_line.run_from_shell(double, []))"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment |= {"PREFECT_HOME": str(home), "PYTHONPATH": str(PROJECT)}
-    return subprocess.run([sys.executable, "-c", code], cwd=home, env=environment, capture_output=True, text=True)
+    environment |= {"PREFECT_HOME": str(home), "PYTHONPATH": str(PROJECT), **extra}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=home, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def run_flow(home: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    process = start_flow(home, **extra)
+    out, error = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+
+def test_two_first_runs_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    both = [start_flow(tmp_path) for _ in range(2)]
+    said = [process.communicate(timeout=200) for process in both]
+    assert [out.strip() for out, _ in said] == ["answer 6", "answer 6"], said
+    assert sum(error.count("Making Prefect's database") for _, error in said) == 1
 
 
 def test_the_first_run_says_that_it_makes_prefects_database_and_the_next_says_nothing(tmp_path: Path) -> None:
@@ -84,7 +101,8 @@ def test_the_first_run_says_that_it_makes_prefects_database_and_the_next_says_no
 
 
 def test_a_server_of_prefect_that_does_not_start_in_time_is_told_with_a_remedy(tmp_path: Path) -> None:
-    done = run_flow(tmp_path, "command_line.START_SECONDS = 0.0001")
+    done = run_flow(tmp_path, START_SECONDS="0.0001")
     assert done.returncode
     assert "TimeoutError: Prefect's own server did not start within" in done.stderr
+    assert "START_SECONDS" in done.stderr
     assert "PREFECT_API_URL" in done.stderr

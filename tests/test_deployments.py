@@ -63,7 +63,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
     )  # fmt: skip
     worker = None
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while True:
             try:
                 if httpx.get(f"http://127.0.0.1:{port}/api/health").status_code == 200:
@@ -115,12 +115,37 @@ def test_everything_of_prefect_yaml_is_deployed(prefect: dict[str, str]) -> None
     assert imdb["schedules"][0]["active"] is False
 
 
+def test_every_deployment_carries_the_commit_and_words_and_bounds_of_its_parameters(prefect: dict[str, str]) -> None:
+    deployed = httpx.post(f"{prefect['PREFECT_API_URL']}/deployments/filter", json={}).json()
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=PROJECT, capture_output=True, text=True)
+    assert {d["version"] for d in deployed} == {commit.stdout.strip()}
+    assert all(d["enforce_parameter_schema"] for d in deployed)
+    for deployment in deployed:
+        for name, told in deployment["parameter_openapi_schema"]["properties"].items():
+            assert told["description"], (deployment["name"], name)
+    (train, *_) = [d for d in deployed if d["entrypoint"] == "flows/train.py:train_model"]
+    assert train["parameter_openapi_schema"]["properties"]["trials"]["minimum"] == 1
+
+
+@pytest.mark.parametrize("wrong", ["start=banana", "trials=0", "minutes=soon", "banana=1", 'ship_to=["moon"]'])
+def test_a_run_with_a_wrong_or_unknown_parameter_is_refused_at_once(prefect: dict[str, str], wrong: str) -> None:
+    api = prefect["PREFECT_API_URL"]
+    before = httpx.post(f"{api}/flow_runs/count", json={}).json()
+    command = [PREFECT, "deployment", "run", "premiere/daily", "-p", wrong]
+    done = subprocess.run(command, env=prefect, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    assert done.returncode, done.stdout
+    assert wrong.split("=")[0] in done.stdout + done.stderr
+    assert httpx.post(f"{api}/flow_runs/count", json={}).json() == before
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_a_triggered_run_completes_and_leaves_its_movies(prefect: dict[str, str]) -> None:
     parameters = ["-p", 'start="2024-01-01"', "-p", 'end="2024-12-31"']
     run(prefect, "deployment", "run", "collect-movies/daily", *parameters, "--watch", "--watch-timeout", "200")
     runs = httpx.post(f"{prefect['PREFECT_API_URL']}/flow_runs/filter", json={"sort": "START_TIME_DESC"}).json()
     finished = [r for r in runs if r["state_type"] == "COMPLETED"]
     assert finished, [(r["name"], r["state"]["type"], r["state"]["message"]) for r in runs][:5]
+    assert finished[0]["name"].startswith("collect sample from 2024-01-01 until 2024-12-31 as of 20")
     manifests = list((Path(prefect["STORE_URI"]) / "sample" / "movies").rglob("2024-01-01_2024-12-31_votes20.json"))
     assert len(manifests) == 1
     assert json.loads(manifests[0].read_text())["rows"] > 100

@@ -43,6 +43,7 @@ WRONG = {
     "project_home": f"https://{MARK}",
     "record_predictions": MARK,
     "source_commit": f"commit {MARK}",
+    "start_seconds": MARK,
     "service_port": MARK,
 }
 WRONG_DATABASES = [

@@ -215,3 +215,109 @@ def test_a_trial_that_was_taken_for_dead_is_tried_again(rated: pd.DataFrame, tmp
 
     assert len(search(rated.head(500), 3, 0, "late", storage, say).trials) == 3
     assert states("late", storage) == {TrialState.COMPLETE: 3, TrialState.FAIL: 1}
+
+
+DAY = {"model": "movie-rating", "source": "sample", "movies": "500", "seed": "0", "code": "c"}
+
+
+def facts(as_of: str, data: str, **other: str) -> dict[str, str]:
+    return DAY | {"as_of": as_of, "data": data} | other
+
+
+def recipes(study: str, storage: str) -> list[dict[str, Any]]:
+    """Return what a study begins with, as it was asked for."""
+    trials = optuna.load_study(study_name=study, storage=storage).get_trials()
+    return [trial.system_attrs["fixed_params"] for trial in trials if "fixed_params" in trial.system_attrs]
+
+
+@pytest.fixture
+def monday(tmp_path: Path) -> str:
+    """A database with a study of five recipes, answered in their order of merit."""
+    storage = f"sqlite:///{tmp_path}/o.db"
+    study = tuning._open_study("monday", storage, 0, facts("2026-06-01", "a"))
+    for error in (1.3, 1.2, 1.1, 0.9, 1.0):
+        trial = study.ask()
+        tuning.suggest(trial)
+        study.tell(trial, error)
+    return storage
+
+
+def best_of(study: str, storage: str, count: int) -> list[dict[str, Any]]:
+    trials = optuna.load_study(study_name=study, storage=storage).get_trials(states=(TrialState.COMPLETE,))
+    return [trial.params for trial in sorted(trials, key=lambda trial: trial.value)][:count]
+
+
+def test_a_new_days_study_begins_with_the_defaults_and_the_best_of_the_last_one(monday: str) -> None:
+    study = tuning._open_study("tuesday", monday, 0, facts("2026-06-02", "b"))
+    begun = recipes("tuesday", monday)
+    assert [recipe["family"] for recipe in begun[:3]] == list(tuning.FAMILIES)
+    expected = [recipe for recipe in best_of("monday", monday, 3) if recipe not in begun[:3]]
+    assert begun[3:] == expected
+    assert len(expected) >= 2
+    assert study.user_attrs[tuning.BEGUN_FROM] == "monday"
+    assert study.user_attrs.items() >= facts("2026-06-02", "b").items()
+
+
+def test_a_study_asked_again_goes_on_whatever_else_came_into_the_database(monday: str) -> None:
+    tuning._open_study("tuesday", monday, 0, facts("2026-06-02", "b"))
+    before = recipes("tuesday", monday)
+    noon = tuning._open_study("noon", monday, 0, facts("2026-06-02", "c"))  # earlier in kind, but later asked
+    for error in (0.1, 0.2, 0.3):
+        trial = noon.ask()
+        tuning.suggest(trial)
+        noon.tell(trial, error)
+    optuna.delete_study(study_name="monday", storage=monday)
+    assert tuning._open_study("tuesday", monday, 1, facts("2026-06-02", "b")).user_attrs[tuning.BEGUN_FROM] == "monday"
+    assert recipes("tuesday", monday) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        facts("2026-06-02", "a", seed="1"),  # of the same data
+        facts("2026-05-31", "b"),  # of the world as known before
+        facts("2026-06-02", "b", source="tmdb"),
+        facts("2026-06-02", "b", model="another"),
+    ],
+    ids=["data", "later", "source", "model"],
+)
+def test_studies_of_the_same_data_of_other_sources_and_of_later_days_lend_nothing(
+    monday: str, other: dict[str, str]
+) -> None:
+    assert tuning._open_study("other", monday, 0, other).user_attrs[tuning.BEGUN_FROM] == tuning.DEFAULTS
+    assert len(recipes("other", monday)) == 3
+
+
+def test_a_recipe_that_the_search_knows_no_more_is_not_taken_over(monday: str) -> None:
+    space = dict(best_of("monday", monday, 1)[0])
+    for change in ({"linear_share": 7.0}, {"leaves_of_old": 3}):
+        values = space | change
+        kinds: Any = {name: optuna.distributions.CategoricalDistribution([value]) for name, value in values.items()}
+        study = tuning._open_study(f"with {change}", monday, 0, facts("2026-06-01", str(change)))
+        study.add_trial(optuna.trial.create_trial(params=values, distributions=kinds, value=0.01))
+    tuesday = tuning._open_study("tuesday", monday, 0, facts("2026-06-02", "b"))
+    assert tuesday.user_attrs[tuning.BEGUN_FROM] == "monday"
+    assert all(recipe["linear_share"] <= 0.8 and "leaves_of_old" not in recipe for recipe in recipes("tuesday", monday))
+
+
+def test_a_beginning_that_was_cut_off_is_made_whole(monday: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = optuna.Study.enqueue_trial
+
+    def dies(study: optuna.Study, *args: Any, **options: Any) -> None:
+        if len(study.trials) == 2:
+            raise KeyboardInterrupt
+        asked(study, *args, **options)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", dies)
+    with pytest.raises(KeyboardInterrupt):
+        tuning._open_study("cut", monday, 0, facts("2026-06-02", "b"))
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", asked)
+    tuning._open_study("cut", monday, 0, facts("2026-06-02", "b"))
+    assert len(recipes("cut", monday)) >= 5
+
+
+def test_what_a_study_began_with_counts_as_trials_and_is_told(rated: pd.DataFrame, monday: str) -> None:
+    tuned = search(rated.head(500), 4, 0, "tuesday", monday, lambda *_: None, facts=facts("2026-06-02", "b"))
+    assert len(tuned.trials) == 4
+    assert tuned.begun_from == "monday"
+    assert tuned.trials[3]["linear_share"] == recipes("tuesday", monday)[3]["linear_share"]
