@@ -220,18 +220,18 @@ class RatingModel(RegressorMixin, BaseEstimator):
 
         standard = self.linear_.standardised(known.table[rows])
         self.neighbours_ = Neighbours().fit(standard[:, self._alike()], X.iloc[rows])
-        residuals, untold, asked = [], [], []
+        told: list[tuple[NDArray[np.float64], ...]] = []  # features, voices, residuals, and those of the whole records
         for fold in make_folds(X, self.features_, known, CALIBRATION_YEARS, end, WAYS):
             learner = fold.fit(self.learner())
+            whole = fold.ratings - self._blend(learner.predict(fold.table), fold.linear)
             for table, linear in ((fold.table, fold.linear), *fold.questions.values()):
                 trees = learner.predict(table)
-                residuals.append(fold.ratings - self._blend(trees, linear))
-                untold.append(self._untold(table))
-                asked.append((table, trees, linear))
-        self.recalibration_ = Recalibration().fit(np.vstack(untold), np.concatenate(residuals))
-        left = [r - self.recalibration_.predict(u) for r, u in zip(residuals, untold, strict=True)]
-        doubts = [self._doubt(*one) for one in asked]
-        self.interval_ = ConformalInterval().fit(np.vstack(doubts), np.concatenate(left))
+                told.append((table, trees, linear, fold.ratings - self._blend(trees, linear), whole))
+        table, trees, linear, residuals, whole = (np.concatenate(parts) for parts in zip(*told, strict=True))
+        untold = self._untold(table)
+        self.recalibration_ = Recalibration().fit(untold, residuals - whole)
+        residuals -= self.recalibration_.predict(untold)
+        self.interval_ = ConformalInterval().fit(self._doubt(table, trees, linear), residuals)
         self.learned_until_ = str(X["release_date"].max().date())
         self.n_movies_ = len(X)
         return self
@@ -283,10 +283,9 @@ class RatingModel(RegressorMixin, BaseEstimator):
         shares += self.linear_share * self.linear_.contributions(table, [written(movie) for movie in movies], words)
         points = self.features_.spread_expected(shares[:, :-1], table, movies)
         points[:, self._where().untold] += self.recalibration_.contributions(self._untold(table))
-        bases = shares[:, -1] + self.recalibration_.base_
         return [
             (base, gather(row, sources, movie, self.features_.pasts(movie)))
-            for base, row, movie in zip(bases.tolist(), points, movies, strict=True)
+            for base, row, movie in zip(shares[:, -1].tolist(), points, movies, strict=True)
         ]
 
     def similar(self, movie: RawMovie, count: int = 5) -> list[Neighbour]:

@@ -31,7 +31,8 @@ LEAST_BUDGET = 1_000.0  # US dollars; below, TMDB's editors entered something el
 _SEQUEL = re.compile(r"\b([2-9]|II|III|IV|V|VI|Part|Chapter)\b")
 
 # Fields of which it tells much whether they are filled: 1 where told, 0 where a record has none, NaN where not told.
-TOLD = tuple(name for name in INPUTS if name not in ("title", "release_date"))
+# No collection is among them: that a first movie has one is known only because a sequel came.
+TOLD = tuple(name for name in INPUTS if name not in ("title", "release_date", "belongs_to_collection"))
 # fact -> the raw field that it comes from, in the order of `facts_row`
 FACTS: dict[str, str] = {
     "year": "release_date",
@@ -91,7 +92,7 @@ def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float],
     overview, tagline = text(movie.get("overview")), text(movie.get("tagline"))
     title, original = text(movie.get("title")), text(movie.get("original_title"))
     polarity, subjectivity = sentiment(overview) if overview else (NAN, NAN)
-    understood: dict[str, Any] = {"genres": genres, "original_language": language, "production_countries": countries}
+    understood: dict[str, Any] = {"original_language": language, "production_countries": countries}
     understood |= {"spoken_languages": spoken, "budget": budget_log == budget_log}
     told = {name: _told(movie, name, understood.get(name, True)) for name in TOLD}
     first_genre = float(GENRES.index(genres[0])) if genres and genres[0] in GENRES else -1.0

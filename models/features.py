@@ -60,7 +60,7 @@ SHRINKAGE, COLLECTION_SHRINKAGE = 2.0, 0.5  # movies
 BILLING_DISCOUNT = 0.3
 ROLE_FEATURES = ("mean", "pooled", "top", "count", "debuts", "best", "last", "years_since")
 COLLECTION_FEATURES = ("count", "mean", "best", "last", "years_since")
-NO_COLLECTION, NOT_TOLD = [0.0, NAN, NAN, NAN, NAN], [NAN] * len(COLLECTION_FEATURES)
+NO_COLLECTION = [0.0, NAN, NAN, NAN, NAN]
 BUDGET_YEARS, BUDGET_MOVIES = 5, 10  # the budget level is the median of so many years, of so many movies at least
 EXPECTED_QUESTION = 7  # which of the questions about a movie teaches what to expect of one
 BATCH = 20_000  # movies of a frame that are numbered at once
@@ -228,8 +228,6 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         row = []
         for role in ROLES:
             row += _role_row(self._pasts(movie, role, until, tables), day, BILLING_DISCOUNT if role == "cast" else 0.0)
-        if COLLECTION not in movie:
-            return row + NOT_TOLD
         past = next(iter(self._pasts(movie, "collection", until, tables)), None)
         # A first movie's collection exists because of a sequel that is yet to come: it is none.
         return row + (_collection_row(past, day) if past else NO_COLLECTION)

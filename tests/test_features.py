@@ -122,9 +122,14 @@ def test_an_unseen_genre_becomes_zeros(features: MovieFeatures) -> None:
 
 def test_missing_stays_missing_whatever_form_it_takes(features: MovieFeatures) -> None:
     bare = features.row({"title": "x"})
+    none = features.row({"title": "x", "runtime": None, "budget": None})
     for missing in (None, float("nan"), 0):
         row = features.row({"title": "x", "runtime": missing, "budget": missing})
-        np.testing.assert_array_equal(row, bare)
+        np.testing.assert_array_equal(row, none)
+        asked = Movie.model_validate(
+            {"title": "x", "runtime": missing if missing == missing else None, "budget": 0}
+        ).told()
+        np.testing.assert_array_equal(features.row(asked), bare)
     assert math.isnan(named(features, {"title": "x"})["runtime"])
     for missing in (None, "", float("nan"), pd.NaT):
         np.testing.assert_array_equal(features.row({"title": "x", "release_date": missing}), bare)

@@ -9,6 +9,7 @@ import yaml
 
 from settings import PROJECT, get_settings
 from tasks import starting
+from tasks.images import HEALTHCHECK
 from tasks.starting import wait_for
 
 
@@ -54,5 +55,5 @@ def test_compose_gives_its_servers_as_long_to_start() -> None:
     services = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
     periods = {name: service["healthcheck"]["start_period"] for name, service in services.items() if name != "worker"}
     assert periods == {"prefect": "300s", "mlflow": "300s"}
-    assert "--start-period=300s" in (PROJECT / "deploy" / "service.Dockerfile.j2").read_text()
+    assert "--start-period=300s" in HEALTHCHECK
     assert "python -m tasks.mlflow_database" in services["mlflow"]["command"]

@@ -140,7 +140,7 @@ def test_no_spelling_means_two_things(table: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_understood_or_odd_is_said(field: str, written: Any, remark: str) -> None:
-    (said,) = misread(Movie.model_validate({"title": "x", field: written}).facts())
+    (said,) = misread(Movie.model_validate({"title": "x", field: written}).told())
     assert said.startswith(remark)
 
 
@@ -164,7 +164,7 @@ def test_what_is_understood_is_not_remarked_on_and_many_remarks_are_counted() ->
     ],
 )  # fmt: skip
 def test_a_request_may_hold_the_objects_of_tmdb(field: str, written: Any, kept: Any) -> None:
-    assert Movie.model_validate({"title": "x", field: written}).facts()[field] == kept
+    assert Movie.model_validate({"title": "x", field: written}).told()[field] == kept
 
 
 ANN, BEN = {"id": "1", "name": "Chloé Zhao"}, {"id": "2", "name": "Ben Actor"}
@@ -205,7 +205,7 @@ def features() -> MovieFeatures:
 def test_what_means_the_same_gives_the_same_numbers(
     features: MovieFeatures, one: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    rows = [features.row(Movie.model_validate({"title": "x"} | movie).facts()) for movie in (one, other)]
+    rows = [features.row(Movie.model_validate({"title": "x"} | movie).told()) for movie in (one, other)]
     np.testing.assert_array_equal(*rows)
     np.testing.assert_array_equal(rows[1], features.row({"title": "x"} | other))  # as raw as it comes
 
@@ -214,7 +214,7 @@ def test_who_is_never_seen_is_told_by_what_the_features_use(features: MovieFeatu
     """An id goes before the name, and who acted before is known as a director, too."""
 
     def unseen(*directors: Any) -> list[str]:
-        return features.unseen(Movie.model_validate({"title": "x", "directors": directors}).facts())
+        return features.unseen(Movie.model_validate({"title": "x", "directors": directors}).told())
 
     assert unseen("chloe\u0301 zhao", {"id": 1, "name": "Any Name"}, "ben actor", {"id": 2, "name": "B"}) == []
     assert unseen("Nobody", {"id": 9, "name": "No One"}) == ["directors: Nobody", "directors: No One"]
@@ -225,7 +225,7 @@ def test_who_is_never_seen_is_told_by_what_the_features_use(features: MovieFeatu
 def test_the_service_warns_of_what_it_does_not_understand(features: MovieFeatures) -> None:
     rater = object.__new__(Rater)
     rater.model = SimpleNamespace(features_=features)  # type: ignore[assignment]
-    warned = rater.warn(Movie.model_validate({"title": "x", "genres": ["Blorp"], "directors": ["Nobody"]}).facts())
+    warned = rater.warn(Movie.model_validate({"title": "x", "genres": ["Blorp"], "directors": ["Nobody"]}).told())
     assert "genres: 'Blorp' is not known and is not used; write TMDB's name, such as Drama" in warned
     assert "never seen: directors: Nobody" in warned
 
@@ -236,7 +236,7 @@ def test_the_cases_get_the_same_numbers_or_a_warning(features: MovieFeatures) ->
         return dict(json.loads((SHARED / "cases" / f"service-{name}.json").read_text()))
 
     def read(body: dict[str, Any]) -> dict[str, Any]:
-        return Movie.model_validate(body["movie"]).facts()
+        return Movie.model_validate(body["movie"]).told()
 
     for name in ("01-genre-case", "05-name-nfd"):
         pair = case(name)
