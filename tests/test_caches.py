@@ -260,6 +260,7 @@ def test_a_bento_of_another_model_is_built_anew(environment: Path, monkeypatch: 
 
     monkeypatch.setattr(bento, "_bentoml", run)
     monkeypatch.setattr(bento, "import_model", lambda _: True)
+    monkeypatch.setattr(bento, "require_todays_code", lambda _: None)
     bento.build_bento.fn(VERSION)
     assert "delete" in done
     assert done[-1] == "build"
