@@ -24,6 +24,7 @@ from conftest import SHARED, World, another_version, load_fit, serving
 from models.body import record
 from models.facts import iterate
 from models.movie import INPUTS, Movie
+from models.questions import asked
 from serving.schema import MOST_EXPLAINED, BatchRequest
 from settings import PROJECT
 from tasks import registry
@@ -70,7 +71,7 @@ def test_the_service_answers_as_the_registered_model(service: str, world: World,
         request["release_date"] = str(movie["release_date"].date())
         request = {k: v for k, v in request.items() if v is not None and v == v}
         answer = predict(service, request).json()
-        expected = [values[0] for values in model.predict_interval([movie], 0.9)]
+        expected = [values[0] for values in model.predict_interval([asked(movie)], 0.9)]
         np.testing.assert_allclose([answer["rating"], answer["low"], answer["high"]], expected, atol=1e-5)
 
 
@@ -82,14 +83,15 @@ def test_mlflow_answers_as_the_service(service: str, world: World, rated: pd.Dat
     loaded = mlflow.pyfunc.load_model(registry.model_uri(registry.find(registry.CHAMPION)))
     assert loaded.metadata.signature is not None
     sample = rated.tail(3)
-    ratings = loaded.predict(registry.inputs(sample))
+    rated_by_mlflow = loaded.predict(registry.inputs(sample))["rating"]
     served = [
-        predict(service, Movie.model_validate({k: m[k] for k in ("title", "genres", "cast", "directors")}).facts())
+        predict(service, Movie.model_validate({k: m[k] for k in ("title", "genres", "cast", "directors")}).told())
         for m in iterate(sample)
     ]
     assert all(r.status_code == 200 for r in served)
-    expected = load_fit(registry.find(registry.CHAMPION), "model").predict(sample)
-    np.testing.assert_allclose(ratings, expected, atol=1e-6)
+    questions = [asked(movie) for movie in iterate(sample)]
+    expected = load_fit(registry.find(registry.CHAMPION), "model").predict(questions)
+    np.testing.assert_allclose(rated_by_mlflow, expected, atol=1e-6)
 
 
 def test_only_a_title_is_enough(service: str) -> None:
