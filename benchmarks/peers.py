@@ -29,15 +29,20 @@ from models.facts import (
     FACTS,
     LANGUAGES,
     LEAST_BUDGET,
+    TOLD,
+    is_told,
     written,
 )
+from models.features import MovieFeatures, _budget_level
 from models.movie import Movie
 from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS
 
 
-def pandas_facts(frame: pd.DataFrame, today: date, budget_levels: dict[str, float]) -> pd.DataFrame:
-    """Number the plain facts of movies, a column at a time: the numbers of `models.facts.facts_row`."""
+def pandas_facts(frame: pd.DataFrame, features: MovieFeatures) -> pd.DataFrame:
+    """Number the plain facts of questions, a column at a time: the numbers of `models.facts.facts_row`."""
     out: dict[str, Any] = {}
+    told = frame[list(TOLD)].apply(lambda column: column.apply(is_told))
+    today = date.fromordinal(features.today_)
     released = pd.to_datetime(frame["release_date"])
     assumed = released.fillna(pd.Timestamp(today))
     out["year"] = assumed.dt.year + (assumed.dt.dayofyear - 1) / 365.25
@@ -47,22 +52,28 @@ def pandas_facts(frame: pd.DataFrame, today: date, budget_levels: dict[str, floa
     out["runtime"] = frame["runtime"].astype(float)
     budget = frame["budget"].astype(float)
     out["budget_log"] = np.log(budget.where(budget >= LEAST_BUDGET))
-    out["budget_known"] = out["budget_log"].notna()
-    out["budget_relative"] = out["budget_log"] - assumed.dt.year.astype(str).map(budget_levels)
+    told["budget"] &= out["budget_log"].notna()
+    out["budget_relative"] = out["budget_log"] - assumed.dt.year.apply(
+        lambda year: _budget_level(*features.budgets_, year, None)
+    )
     genres = frame["genres"].apply(GENRE_WORDS.read)
     for name in GENRES:
-        out[f"genre_{name}"] = genres.apply(lambda names, name=name: name in names)
+        out[f"genre_{name}"] = genres.apply(lambda names, name=name: name in names).where(told["genres"])
     out["n_genres"] = genres.str.len().replace(0, np.nan)
-    out["first_genre"] = genres.str[0].map({name: n for n, name in enumerate(GENRES)}).fillna(-1)
-    language = frame["original_language"].apply(lambda word: LANGUAGE_WORDS.read([word])).str[0]
+    out["first_genre"] = genres.str[0].map({name: n for n, name in enumerate(GENRES)}).fillna(-1).where(told["genres"])
+    language = frame["original_language"].apply(lambda word: LANGUAGE_WORDS.read([word] if word else [])).str[0]
+    told["original_language"] = language.notna()
     for code in LANGUAGES:
-        out[f"language_{code}"] = language == code
-    out["language_other"] = language.notna() & ~language.isin(LANGUAGES)
+        out[f"language_{code}"] = (language == code).where(told["original_language"])
+    out["language_other"] = (~language.isin(LANGUAGES)).where(told["original_language"])
     countries = frame["production_countries"].apply(COUNTRY_WORDS.read)
+    told["production_countries"] = countries.str.len() > 0
     for code in COUNTRIES:
-        out[f"country_{code}"] = countries.apply(lambda codes, code=code: code in codes)
+        within = countries.apply(lambda codes, code=code: code in codes)
+        out[f"country_{code}"] = within.where(told["production_countries"])
     out["n_countries"] = countries.str.len().replace(0, np.nan)
     out["n_languages"] = frame["spoken_languages"].apply(LANGUAGE_WORDS.read).str.len().replace(0, np.nan)
+    told["spoken_languages"] = out["n_languages"].notna()
     lists = {"companies": "production_companies"}
     for name, field in (lists | {"directors": "directors", "writers": "writers"}).items():
         out[f"n_{name}"] = frame[field].str.len().replace(0, np.nan)
@@ -72,8 +83,8 @@ def pandas_facts(frame: pd.DataFrame, today: date, budget_levels: dict[str, floa
     sentiment = overview.apply(lambda text: TextBlob(text).sentiment)
     for n, what in enumerate(("polarity", "subjectivity")):
         out[f"overview_{what}"] = sentiment.str[n].where(overview != "")
-    out["overview_readable"] = (sentiment.str[0] != 0) | (sentiment.str[1] != 0)
-    out["tagline_known"] = tagline != ""
+    readable = (sentiment.str[0] != 0) | (sentiment.str[1] != 0)
+    out["overview_readable"] = readable.where(overview != "")
     out["tagline_characters"] = tagline.str.len().replace(0, np.nan)
     out["title_characters"] = title.str.len()
     out["title_words"] = title.str.split().str.len()
@@ -81,14 +92,15 @@ def pandas_facts(frame: pd.DataFrame, today: date, budget_levels: dict[str, floa
     out["title_colon"] = title.str.contains(":", regex=False)
     out["title_sequel"] = title.apply(lambda text: bool(_SEQUEL.search(text)))
     original = frame["original_title"].fillna("").astype(str)
-    out["title_translated"] = (original != title) & (original != "")
+    out["title_translated"] = (original != title).where(original != "")
+    out |= {f"told_{name}": told[name].astype(float).replace(0, np.nan) for name in TOLD}
     return pd.DataFrame(out)[list(FACTS)].astype(float)
 
 
 def pandas_table(model: RatingModel, frame: pd.DataFrame) -> NDArray[np.float64]:
     """Number movies (n, f) as `MovieFeatures.transform` does."""
     features = model.features_
-    facts = pandas_facts(frame, date.fromordinal(features.today_), features.budget_levels_)
+    facts = pandas_facts(frame, features)
     if not features.histories:
         return facts.to_numpy()
     days = pd.to_datetime(frame["release_date"]).apply(
@@ -109,7 +121,7 @@ def pandas_rate(model: RatingModel, movies: Sequence[dict[str, Any]]) -> list[ND
     trees = model.trees_.predict(table)
     texts = [written(movie) for movie in frame.to_dict("records")]
     linear = model.linear_.ridge_.predict(model.linear_._design(table, texts))
-    ratings = model._blend(trees, linear)
+    ratings = model._blend(trees, linear) + model.recalibration_.predict(model._untold(table))
     half = model.interval_.half_width(model._doubt(table, trees, linear), 0.9)
     return [np.clip(values, 0, 10) for values in (ratings, ratings - half, ratings + half)]
 
@@ -120,8 +132,10 @@ def main(kind: str, path: str, port: int) -> None:
     app = FastAPI()
 
     def rate(movies: list[Movie]) -> list[dict[str, float]]:
-        raw = [movie.told() for movie in movies]
-        values = pandas_rate(model, raw) if kind == "pandas" else model.predict_interval(raw, 0.9)
+        if kind == "pandas":
+            values = pandas_rate(model, [movie.facts() for movie in movies])
+        else:
+            values = list(model.predict_interval([movie.told() for movie in movies], 0.9))
         return [
             {"rating": r, "low": low, "high": high} for r, low, high in zip(*(v.tolist() for v in values), strict=True)
         ]
