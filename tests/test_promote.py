@@ -97,9 +97,9 @@ def test_the_twin_of_the_champion_is_refused_by_the_real_gate_and_the_ledger_say
 
 def test_a_version_is_rated_by_the_code_that_it_was_fitted_with(copied_world: World, tmp_path: Path) -> None:
     champion = registry.find(CHAMPION)
-    movies = [Movie(**movie) for movie in GOLDEN_MOVIES]
+    movies = [Movie(**movie).told() for movie in GOLDEN_MOVIES]
     rated = rate(champion, "model", movies, [0.9])
-    here = load_fit(champion, "model").predict_interval([movie.told() for movie in movies], 0.9)
+    here = load_fit(champion, "model").predict_interval(movies, 0.9)
     np.testing.assert_allclose(np.stack([rated.ratings, *rated.intervals[0.9]]), np.stack(here), atol=1e-9)
     # The same model beside code that rates a tenth higher: an earlier release of ours.
     shutil.copytree(PROJECT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
@@ -127,7 +127,7 @@ def test_the_gate_refuses_a_service_that_answers_otherwise_accepts_nonsense_or_i
     probe(version, service, latency_ms=60_000)
     with pytest.raises(RuntimeError, match="0 are allowed"):
         probe(version, service, latency_ms=0)
-    expected = rate(version, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [0.9])
+    expected = rate(version, "model", [Movie(**movie).told() for movie in GOLDEN_MOVIES], [0.9])
     for off in (1e-4, np.nan):
         monkeypatch.setattr(probing, "rate", lambda *_, off=off: Rated(expected.ratings + off, expected.intervals))
         with pytest.raises(RuntimeError, match="from the registered model"):
