@@ -280,7 +280,7 @@ def rows(rated: pd.DataFrame) -> list[list[float]]:
 
 def expected(*movies: dict[str, Any], level: float = 0.9) -> Any:
     """What the registered model says of movies, row by row; equal to 1e-9."""
-    columns = load_fit(find(CHAMPION), "model").predict_interval([Movie(**movie).facts() for movie in movies], level)
+    columns = load_fit(find(CHAMPION), "model").predict_interval([Movie(**movie).told() for movie in movies], level)
     return [pytest.approx(row, abs=1e-9) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
