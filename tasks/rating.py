@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.facts import RawMovie, iterate
+from models.movie import Movie
 from models.promotion import Predictions
 from tasks import ledger, registry
 from tasks.registry import Version
@@ -79,18 +80,21 @@ class Rated:
 def rate(
     version: Version,
     fit: Literal["model", "judged"],
-    movies: Iterable[RawMovie] | pd.DataFrame,
+    movies: Iterable[RawMovie | Movie] | pd.DataFrame,
     levels: Sequence[float] = LEVELS,
     reasons: int = 0,
     code: Path | None = None,
 ) -> Rated:
     """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
 
-    A frame holds finished records; other raw movies are records or questions as they are. `reasons` is how many of each
+    A frame holds finished records, a `Movie` is a question; other raw movies are records or questions as they are. `reasons` is how many of each
     are wanted; `code` is a folder with another package `models` than its own. Raises LookupError where a stored file is
     gone, RuntimeError where it is not the one that was registered, or where the code fails on them.
     """
-    rows = records(movies) if isinstance(movies, pd.DataFrame) else list(movies)
+    if isinstance(movies, pd.DataFrame):
+        rows = records(movies)
+    else:
+        rows = [movie.told() if isinstance(movie, Movie) else movie for movie in movies]
     with tempfile.TemporaryDirectory() as folder:
         model, its_own = registry.download(version, fit, Path(folder))
         code = code or its_own
