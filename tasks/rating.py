@@ -87,9 +87,9 @@ def rate(
 ) -> Rated:
     """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
 
-    A frame holds finished records, a `Movie` is a question; other raw movies are records or questions as they are. `reasons` is how many of each
-    are wanted; `code` is a folder with another package `models` than its own. Raises LookupError where a stored file is
-    gone, RuntimeError where it is not the one that was registered, or where the code fails on them.
+    A frame holds finished records, a `Movie` is a question; other raw movies are either, as they are. `reasons` is how
+    many of each are wanted; `code` is a folder with another package `models` than its own. Raises LookupError where a
+    stored file is gone, RuntimeError where it is not the one that was registered, or where the code fails on them.
     """
     if isinstance(movies, pd.DataFrame):
         rows = records(movies)
