@@ -31,7 +31,7 @@ def test_the_curl_examples_answer(service: str, example: str) -> None:
     assert found["low"] < found["rating"] < found["high"]
 
 
-@pytest.mark.parametrize("example", examples("python"))
+@pytest.mark.parametrize("example", [example for example in examples("python") if ADDRESS in example])
 def test_the_python_example_answers(service: str, example: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", example.replace(ADDRESS, service)], cwd=tmp_path, capture_output=True, text=True

@@ -11,12 +11,13 @@ from conftest import TODAY, World
 from sqlalchemy.exc import OperationalError
 
 from flows.predict_upcoming import predict_upcoming
+from models.questions import asked
 from serving.tables import METADATA, UPCOMING, connect
 from serving.upcoming import read_upcoming
 from settings import get_settings
 from tasks import registry
 from tasks.catalogue import read_catalogue
-from tasks.rating import rate
+from tasks.rating import rate, records
 from tasks.registry import CHAMPION
 from tasks.store import open_store
 
@@ -48,7 +49,7 @@ def test_a_day_s_list_is_in_the_store_and_the_warehouse_once_and_is_served(url: 
     assert days[-1] <= str(DAY + timedelta(days=365))
     catalogue = read_catalogue(store, "sample")
     some = catalogue[catalogue["id"] == listed["movies"][0]["id"]]
-    expected = rate(registry.find(CHAMPION), "model", some, [0.9])
+    expected = rate(registry.find(CHAMPION), "model", [asked(movie) for movie in records(some)], [0.9])
     movie = listed["movies"][0]
     assert (movie["rating"], movie["low"]) == pytest.approx((expected.ratings[0], expected.intervals[0.9][0][0]))
     assert movie["low"] < movie["rating"] < movie["high"]
