@@ -28,11 +28,11 @@ from xgboost import XGBRegressor
 from models.body import record
 from models.estimator import RatingModel
 from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, segments
-from models.facts import cached_sentiment, is_told, iterate, written
+from models.facts import cached_sentiment, iterate, written
 from models.features import MovieFeatures
 from models.folds import learnable
 from models.linear import LinearText
-from models.movie import INPUTS
+from models.movie import INPUTS, is_told
 from models.questions import FORM, PITCH, RECORD, TYPED, WAYS, asked
 from settings import PROJECT
 from tasks.tmdb import now

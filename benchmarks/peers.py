@@ -30,11 +30,10 @@ from models.facts import (
     LANGUAGES,
     LEAST_BUDGET,
     TOLD,
-    is_told,
     written,
 )
 from models.features import MovieFeatures, _budget_level
-from models.movie import Movie
+from models.movie import Movie, is_told
 from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS
 
 
@@ -121,8 +120,9 @@ def pandas_rate(model: RatingModel, movies: Sequence[dict[str, Any]]) -> list[ND
     trees = model.trees_.predict(table)
     texts = [written(movie) for movie in frame.to_dict("records")]
     linear = model.linear_.ridge_.predict(model.linear_._design(table, texts))
-    ratings = model._blend(trees, linear) + model.recalibration_.predict(model._untold(table))
-    half = model.interval_.half_width(model._doubt(table, trees, linear), 0.9)
+    untold = model._untold(table)
+    ratings = model._blend(trees, linear) + model.recalibration_.predict(untold)
+    half = model.interval_.half_width(model._doubt(table, trees, linear, untold), 0.9)
     return [np.clip(values, 0, 10) for values in (ratings, ratings - half, ratings + half)]
 
 

@@ -222,16 +222,15 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self.neighbours_ = Neighbours().fit(standard[:, self._alike()], X.iloc[rows])
         told: list[tuple[NDArray[np.float64], ...]] = []  # features, voices, residuals, and those of the whole records
         for fold in make_folds(X, self.features_, known, CALIBRATION_YEARS, end, WAYS):
-            learner = fold.fit(self.learner())
-            whole = fold.ratings - self._blend(learner.predict(fold.table), fold.linear)
-            for table, linear in ((fold.table, fold.linear), *fold.questions.values()):
-                trees = learner.predict(table)
-                told.append((table, trees, linear, fold.ratings - self._blend(trees, linear), whole))
-        table, trees, linear, residuals, whole = (np.concatenate(parts) for parts in zip(*told, strict=True))
+            learner, views = fold.fit(self.learner()), [(fold.table, fold.linear), *fold.questions.values()]
+            voices = [(table, learner.predict(table), linear) for table, linear in views]
+            residuals = [fold.ratings - self._blend(trees, linear) for _, trees, linear in voices]
+            told += [(*voice, residual, residuals[0]) for voice, residual in zip(voices, residuals, strict=True)]
+        table, trees, linear, residual, of_record = (np.concatenate(parts) for parts in zip(*told, strict=True))
         untold = self._untold(table)
-        self.recalibration_ = Recalibration().fit(untold, residuals - whole)
-        residuals -= self.recalibration_.predict(untold)
-        self.interval_ = ConformalInterval().fit(self._doubt(table, trees, linear), residuals)
+        self.recalibration_ = Recalibration().fit(untold, residual - of_record)
+        left = residual - self.recalibration_.predict(untold)
+        self.interval_ = ConformalInterval().fit(self._doubt(table, trees, linear, untold), left)
         self.learned_until_ = str(X["release_date"].max().date())
         self.n_movies_ = len(X)
         return self
@@ -251,8 +250,9 @@ class RatingModel(RegressorMixin, BaseEstimator):
         table = self.features_.transform(X)
         trees = predict_trees(self.trees_, table)
         linear = self.linear_.predict(table, [written(movie) for movie in iterate(X)])
-        ratings = self._blend(trees, linear) + self.recalibration_.predict(self._untold(table))
-        half = self.interval_.half_width(self._doubt(table, trees, linear), level)
+        untold = self._untold(table)
+        ratings = self._blend(trees, linear) + self.recalibration_.predict(untold)
+        half = self.interval_.half_width(self._doubt(table, trees, linear, untold), level)
         low, high = ratings - half, ratings + half
         return (
             np.clip(ratings, MIN_RATING, MAX_RATING),
@@ -314,12 +314,16 @@ class RatingModel(RegressorMixin, BaseEstimator):
         return (1 - self.linear_share) * trees + self.linear_share * linear
 
     def _doubt(
-        self, table: NDArray[np.float64], trees: NDArray[np.float64], linear: NDArray[np.float64]
+        self,
+        table: NDArray[np.float64],
+        trees: NDArray[np.float64],
+        linear: NDArray[np.float64],
+        untold: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         where = self._where()
         known = (table[:, where.counted] == table[:, where.counted]).sum(axis=1)  # NaN equals nothing
         voices = np.array([self._blend(trees, linear), np.abs(trees - linear), known]).T
-        return np.concatenate([voices, table[:, where.doubts], self._untold(table)], axis=1)
+        return np.concatenate([voices, table[:, where.doubts], untold], axis=1)
 
     def _untold(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return flags (n, f), 1 where a field was not told."""

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from textblob.en import sentiment as _textblob_sentiment
 
-from models.movie import INPUTS
+from models.movie import INPUTS, is_told
 from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS, WORDS
 
 RawMovie = Mapping[str, Any]
@@ -95,6 +95,7 @@ def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float],
     understood: dict[str, Any] = {"original_language": language, "production_countries": countries}
     understood |= {"spoken_languages": spoken, "budget": budget_log == budget_log}
     told = {name: _told(movie, name, understood.get(name, True)) for name in TOLD}
+    other = float(bool(language) and language not in LANGUAGES)
     first_genre = float(GENRES.index(genres[0])) if genres and genres[0] in GENRES else -1.0
     return [
         *calendar,
@@ -105,7 +106,7 @@ def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float],
         float(len(genres)) or NAN,
         first_genre if told["genres"] == told["genres"] else NAN,
         *_among(LANGUAGES, (language,), told["original_language"]),
-        *_among((True,), (bool(language) and language not in LANGUAGES,), told["original_language"]),
+        other if told["original_language"] == told["original_language"] else NAN,
         *_among(COUNTRIES, countries, told["production_countries"]),
         float(len(countries)) or NAN,
         float(len(entities(movie, "production_companies"))) or NAN,
@@ -131,7 +132,7 @@ def _told(movie: RawMovie, name: str, understood: Any) -> float:
     return (1.0 if understood else NAN) if is_told(movie[name]) else 0.0
 
 
-def _among(known: Sequence[Any], given: Sequence[Any], told: float) -> list[float]:
+def _among(known: Sequence[str], given: Sequence[str], told: float) -> list[float]:
     """Return for each known word whether it is given, 1 or 0; NaN where nothing is told."""
     return [1.0 if word in given else 0.0 for word in known] if told == told else [NAN] * len(known)
 
@@ -198,11 +199,6 @@ def ordinal(day: Any) -> int | None:
     if isinstance(day, str):
         return date.fromisoformat(day[:10]).toordinal()
     return int(day.toordinal()) if day == day else None
-
-
-def is_told(value: Any) -> bool:
-    """Say whether a value of a raw movie says anything: None, NaN, 0, "" and an empty list do not."""
-    return bool(len(value)) if hasattr(value, "__len__") else value is not None and value == value and value != 0
 
 
 def text(value: Any) -> str:

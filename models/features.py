@@ -102,10 +102,9 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         self._levels: dict[int, float] = {}
         if not self.histories:
             return self
-        facts, questions = (
-            np.vstack([self._facts([view(movie) for movie in batch], cached_sentiment) for batch in _batches(X)])
-            for view in (lambda movie: movie, lambda movie: drawn(movie, EXPECTED_QUESTION)[0])
-        )
+        facts = np.vstack([self._facts(batch, cached_sentiment) for batch in _batches(X)])
+        asked = ([drawn(movie, EXPECTED_QUESTION)[0] for movie in batch] for batch in _batches(X))
+        questions = np.vstack([self._facts(batch, cached_sentiment) for batch in asked])
         self.expectation_ = Expectation().fit(facts, questions, days, ratings, votes)
         scores = ratings - self.expectation_.predict(facts, np.where(days > 0, days, self.today_))
         weights = votes / (votes + VOTES_FOR_HALF_WEIGHT)

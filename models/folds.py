@@ -21,7 +21,7 @@ from models.evaluation import MIN_VOTES, walk_forward
 from models.facts import RawMovie, cached_sentiment, iterate, written
 from models.features import MovieFeatures
 from models.linear import LinearText
-from models.questions import RECORD, asked, drawn
+from models.questions import RECORD, drawn, views
 
 VOTES_FOR_HALF_WEIGHT = 20.0
 YEARS_FOR_HALF_WEIGHT = 10.0
@@ -94,8 +94,8 @@ class Fold:
     """One year to judge: what may be learned before it, and what was known of its movies when it began."""
 
     learned: Learned
-    table: NDArray[np.float64]  # features of the records to judge, all that counts in them older than the year
     ratings: NDArray[np.float64]
+    table: NDArray[np.float64]  # features of the records to judge, all that counts in them older than the year
     linear: NDArray[np.float64]  # the linear voice's predictions of them
     questions: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # the same by way of asking, where wanted
 
@@ -142,12 +142,11 @@ def make_folds(
         chosen, weights = learnable(movies.iloc[earlier], start)
         learned = known.learn(earlier[chosen], weights[chosen], start)
         linear = LinearText().fit(*learned, features.columns_)
-        then, records = start.toordinal(), list(iterate(movies.iloc[judged]))
-        views = {RECORD: records} | {way: [asked(r, told) for r in records] for way, told in (ways or {}).items()}
-        numbered = {way: features.transform(raw, then, cached_sentiment) for way, raw in views.items()}
-        voices = {way: linear.predict(table, [written(m) for m in views[way]]) for way, table in numbered.items()}
-        questions = {way: (numbered[way], voices[way]) for way in ways or {}}
-        folds.append(Fold(learned, numbered[RECORD], known.ratings[judged], voices[RECORD], questions))
+        questions = {}
+        for way, raw in views(list(iterate(movies.iloc[judged])), ways or {}).items():
+            table = features.transform(raw, start.toordinal(), cached_sentiment)
+            questions[way] = table, linear.predict(table, [written(movie) for movie in raw])
+        folds.append(Fold(learned, known.ratings[judged], *questions.pop(RECORD), questions))
     if not folds:
         raise ValueError(f"no movie of the last {years} years can be judged: collect more years, or more votes")
     return folds

@@ -199,6 +199,11 @@ ZeroIsMissing = BeforeValidator(_zero_is_missing)
 Code = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z]{2,3}$", to_lower=True)]
 
 
+def is_told(value: Any) -> bool:
+    """Say whether a value of a raw movie says anything: None, NaN, 0, "" and an empty list do not."""
+    return bool(len(value)) if hasattr(value, "__len__") else value is not None and value == value and value != 0
+
+
 class Movie(BaseModel):
     """One movie as it is known before its release, in TMDB's field names. Everything but the title may be left out."""
 
@@ -256,4 +261,4 @@ class Movie(BaseModel):
 
     def told(self) -> dict[str, Any]:
         """The question that somebody asks about it, with what is told alone: of all else nothing is said."""
-        return {name: value for name, value in self.__dict__.items() if value not in (None, "", [])}
+        return {name: value for name, value in self.__dict__.items() if is_told(value)}

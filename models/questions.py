@@ -9,12 +9,12 @@ record that it is and as questions that somebody could have asked before its rel
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from models.facts import RawMovie, is_told, text
-from models.movie import INPUTS
+from models.facts import RawMovie, text
+from models.movie import INPUTS, is_told
 
 RECORD = "whole record"
 SYNOPSIS = ("title", "overview")
@@ -41,6 +41,11 @@ DRAWN: tuple[tuple[float, tuple[str, ...]], ...] = (
 def asked(movie: RawMovie, told: Iterable[str] = INPUTS) -> dict[str, object]:
     """Return a movie as a question that tells some of its facts, as far as it has them."""
     return {name: movie[name] for name in told if name in movie and is_told(movie[name])}
+
+
+def views(records: Sequence[RawMovie], ways: Mapping[str, Iterable[str]] = WAYS) -> dict[str, Sequence[RawMovie]]:
+    """Return whole records, and the same movies by way of asking."""
+    return {RECORD: records} | {way: [asked(record, told) for record in records] for way, told in ways.items()}
 
 
 def drawn(movie: RawMovie, number: int) -> tuple[dict[str, object], bool]:

@@ -26,7 +26,7 @@ from prefect.input import RunInput
 
 from models.evaluation import baselines, segments, split_by_release, usual_intervals
 from models.promotion import Gate, Verdict, decide
-from models.questions import RECORD, WAYS, asked
+from models.questions import RECORD, WAYS, views
 from settings import get_settings
 from tasks import ledger, registry
 from tasks.lease import Lease, Lost, Taken, lease
@@ -120,9 +120,9 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
 def _rate_as_asked(version: Version, movies: pd.DataFrame) -> dict[str, Rated]:
     """Return what a version's hold-out fit says of whole records, and of the same movies by way of asking."""
     known = records(movies)
-    views = {RECORD: known} | {way: [asked(record, told) for record in known] for way, told in WAYS.items()}
-    rated = rate(version, "judged", [movie for view in views.values() for movie in view])
-    return {way: rated.part(n * len(known), len(known)) for n, way in enumerate(views)}
+    asked = views(known)
+    rated = rate(version, "judged", [movie for view in asked.values() for movie in view])
+    return {way: rated.part(n * len(known), len(known)) for n, way in enumerate(asked)}
 
 
 def _known_on(version: Version) -> pd.Timestamp:

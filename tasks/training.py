@@ -30,7 +30,7 @@ from models.evaluation import (
 from models.facts import iterate, known_sentiments, text_digest
 from models.features import MIN_VOTES
 from models.movie import INPUTS
-from models.questions import RECORD, WAYS, asked
+from models.questions import RECORD, views
 from settings import PROJECT, get_settings
 from tasks.catalogue import Batch, fingerprint, list_partitions, open_catalogue
 from tasks.retrying import worth_another_try
@@ -284,13 +284,12 @@ def judge(
 def by_slice(model: RatingModel, holdout: pd.DataFrame) -> list[dict[str, Any]]:
     """Return how a model does on the parts of its hold-out, and on all of it by how it is asked about."""
     actual = holdout["vote_average"].to_numpy(dtype=float)
-    features, records = model.features_, list(iterate(holdout))
+    features = model.features_
     debuts = features.transform(holdout)[:, features.columns_.index("director_count")] == 0
-    views = {RECORD: records} | {way: [asked(record, told) for record in records] for way, told in WAYS.items()}
-    rated = {way: model.predict_interval(movies) for way, movies in views.items()}
+    rated = {way: model.predict_interval(movies) for way, movies in views(list(iterate(holdout))).items()}
     held = {way: (actual >= low) & (actual <= high) for way, (_, low, high) in rated.items()}
     parts = judge_segments(holdout, rated[RECORD][0], held[RECORD], debuts)
-    return [*parts, *(judge_part(f"asked by {way}", actual, rated[way][0], held[way]) for way in views)]
+    return [*parts, *(judge_part(f"asked by {way}", actual, rated[way][0], held[way]) for way in rated)]
 
 
 def comparison(figures: dict[str, float], model: str) -> list[dict[str, Any]]:

@@ -160,7 +160,7 @@ def test_early_stopping_takes_fewer_trees_where_there_is_nothing_to_learn() -> N
 
     def fold(y: np.ndarray) -> Fold:
         learned, nothing = Learned(X[:400], [""] * 400, y[:400], np.ones(400)), np.zeros(200)
-        return Fold(learned, X[400:], y[400:], nothing, {})
+        return Fold(learned, y[400:], X[400:], nothing, {})
 
     for family in ("xgboost", "lightgbm"):
         learner = RatingModel(family).learner()

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.facts import FACTS, facts_row, is_told, iterate, read_sentiment
+from models.facts import FACTS, facts_row, iterate, read_sentiment
 from models.features import MovieFeatures
-from models.movie import INPUTS, Movie
+from models.movie import INPUTS, Movie, is_told
 from models.questions import DRAWN, FORM, PITCH, TYPED, WAYS, asked, drawn
 
 
