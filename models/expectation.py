@@ -7,7 +7,7 @@ learned from movies released before the cut that precedes it.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from datetime import date
 from typing import Any
 
@@ -54,18 +54,17 @@ class Expectation(BaseEstimator):
     ) -> Expectation:
         """Learn one model for each cut from facts of n movies (n, f), of records and of questions about the same.
 
-        Release days (0: unknown), ratings and votes are n each. The last cut is no later than the day after the newest
-        movie: a later one would know more than its name says.
+        Release days (0: unknown), ratings and votes are n each.
         """
         usable = (votes >= MIN_VOTES) & (days > 0)
         self.level_days_, self.level_ratings_ = days[usable], ratings[usable]
         self.cuts_: list[int] = []
         self.models_: list[str] = []
-        end = int(days.max()) + 1
-        for year in range(FIRST_YEAR, date.fromordinal(end).year + 1 if usable.any() else 0):
+        newest = int(days[usable].max()) if usable.any() else 0
+        for year in range(FIRST_YEAR, date.fromordinal(newest).year + 1 if newest else 0):
             cut = date(year, 1, 1).toordinal()
             earlier = usable & (days < cut)
-            if year % STEP or cut > end or earlier.sum() < MIN_MOVIES:
+            if year % STEP or earlier.sum() < MIN_MOVIES:
                 continue
             rows = np.flatnonzero(earlier)
             rows = rows[np.argsort(days[rows], kind="stable")][-MOST_MOVIES:]
@@ -78,7 +77,7 @@ class Expectation(BaseEstimator):
             booster = lightgbm.train(PARAMETERS, data, num_boost_round=ROUNDS)
             self.cuts_.append(cut)
             self.models_.append(booster.model_to_string())
-        self._boosters = self._level = None
+        self._boosters = self._level = self._known = None
         return self
 
     def predict(
@@ -89,7 +88,7 @@ class Expectation(BaseEstimator):
         With `until`, a day for each of them, nothing counts that came out on it or later.
         """
         until = days if until is None else until
-        if len(facts) == 1 and (number := bisect_right(self.cuts_, int(until[0])) - 1) >= 0:
+        if len(facts) == 1 and (number := self._number(int(until[0]))) >= 0:
             return predict_trees(self._booster(number), facts)
         expected = np.empty(len(facts))
         which = self._which(until)
@@ -113,8 +112,18 @@ class Expectation(BaseEstimator):
         return shares
 
     def _which(self, days: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of the booster that judges movies of these days, -1 where there is none."""
-        return np.array([bisect_right(self.cuts_, day) - 1 for day in days.tolist()], dtype=np.int64)
+        return np.array([self._number(day) for day in days.tolist()], dtype=np.int64)
+
+    def _number(self, day: int) -> int:
+        """Return the number of the booster that judges by what came out before a day, -1 where there is none.
+
+        A cut counts once a movie has come out on it or later: before, nobody can tell whether all that precedes it is
+        known, and a model that was fitted then could not have learned from it.
+        """
+        if self._known is None:
+            self._known = np.sort(self.level_days_).tolist()
+        at = bisect_left(self._known, day)
+        return bisect_right(self.cuts_, self._known[at - 1]) - 1 if at else -1
 
     def _booster(self, number: int) -> lightgbm.Booster:
         """Read a booster when it is first needed: of sixty years, a service needs the last ones."""
@@ -126,9 +135,10 @@ class Expectation(BaseEstimator):
 
     _boosters: dict[int, lightgbm.Booster] | None = None
     _level: Level | None = None
+    _known: list[int] | None = None  # the days on which movies that teach came out, in order
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k not in ("_boosters", "_level")}
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_boosters", "_level", "_known")}
 
 
 def _year_start(day: int) -> int:

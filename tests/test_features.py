@@ -104,6 +104,18 @@ def test_histories_can_end_earlier_than_the_movie(features: MovieFeatures, rated
     np.testing.assert_allclose(frozen, then, rtol=1e-9)
 
 
+@pytest.mark.parametrize("days", [-20, -1, 0, 1, 20])
+def test_around_the_turn_of_a_year_no_more_is_known_than_a_fit_of_then_knows(
+    features: MovieFeatures, rated: pd.DataFrame, days: int
+) -> None:
+    """The calendar of what is expected is cut on such a day, and hardly a movie comes out beside it."""
+    day = pd.Timestamp(2016, 1, 1) + pd.Timedelta(days=days)
+    then, rest = fit(rated[rated["release_date"] < day]), rated[rated["release_date"] >= day]
+    np.testing.assert_allclose(features.transform(rest.head(60), day.toordinal()), then.transform(rest.head(60)))
+    next_day = rest[rest["release_date"] == rest["release_date"].iloc[0]]
+    np.testing.assert_allclose(features.transform(next_day), then.transform(next_day))
+
+
 def test_ratings_of_a_fold_change_nothing_of_what_was_known_before_it(rated: pd.DataFrame) -> None:
     """The movies of a year that begins in the middle of a calendar year see none of each other's ratings."""
     start = pd.Timestamp(rated["release_date"].iloc[-1].year - 2, 7, 1)
