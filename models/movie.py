@@ -36,6 +36,11 @@ MAX_BUDGET = 2_000_000_000.0  # US dollars; four times the dearest film so far
 MAX_VOTES = 10_000_000  # of one movie; some 250 times the most so far
 MAX_GENRES, MAX_LANGUAGES, MAX_NAMED = 30, 50, 500  # of one movie; people and companies in each of their lists
 MIN_RATING, MAX_RATING = 0.0, 10.0
+LEVEL, MIN_LEVEL, MAX_LEVEL = (
+    0.9,
+    0.5,
+    0.99,
+)  # share of ratings that an interval should hold: the usual one, and the ends
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
 _CODE = re.compile(r"[A-Za-z]{2,3}")
 _LANGUAGE, _LANGUAGE_KEYS = {"iso_639_1"}, {"iso_639_1", "english_name", "name"}  # of TMDB's objects

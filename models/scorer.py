@@ -16,10 +16,8 @@ from skops import io as skops_io
 
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.facts import RawMovie, iterate
-from models.movie import Movie
+from models.movie import LEVEL, MAX_LEVEL, MIN_LEVEL, Movie
 
-LEVEL = 0.9
-LOWEST, HIGHEST = 0.5, 0.99  # levels, as the service takes them
 MOST_TOLD = 20  # faults of a table
 
 
@@ -36,8 +34,8 @@ class Scorer:
         and rule of what is wrong.
         """
         level = (params or {}).get("level", LEVEL)
-        if not LOWEST <= level <= HIGHEST:
-            raise ValueError(f"level must lie between {LOWEST} and {HIGHEST}, not {level}")
+        if not MIN_LEVEL <= level <= MAX_LEVEL:
+            raise ValueError(f"level must lie between {MIN_LEVEL} and {MAX_LEVEL}, not {level}")
         facts, faults = [], []
         for row, given in enumerate(iterate(movies)):
             try:

@@ -8,12 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from models.movie import Movie
+from models.movie import LEVEL, MAX_LEVEL, MIN_LEVEL, Movie
 
 MOST_MOVIES = 1000
 MOST_EXPLAINED = 500  # movies of a batch with reasons or similar ones: 0.4 to 4 ms each, in half of the service's time
-LEVEL = 0.9
-Level = Annotated[float, Field(ge=0.5, le=0.99, description="share of cases that the interval should hold")]
+Level = Annotated[float, Field(ge=MIN_LEVEL, le=MAX_LEVEL, description="share of cases that the interval should hold")]
 Similar = Annotated[int, Field(strict=True, ge=0, le=20, description="how many known movies like it to name")]
 Synopsis = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=10_000)]
 EXAMPLE: dict[str, Any] = {

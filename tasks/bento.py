@@ -29,11 +29,9 @@ import numpy as np
 import yaml
 from prefect import task
 
-from models.movie import Movie
 from settings import PROJECT, get_settings, make_folder
 from tasks import registry
-from tasks.probing import GOLDEN_MOVIES, LEVEL, TOLERANCE, probe
-from tasks.rating import rate
+from tasks.probing import TOLERANCE, probe, rate_golden
 from tasks.registry import Version
 from tasks.retrying import worth_another_try
 from tasks.run_log import log
@@ -79,11 +77,9 @@ def require_todays_code(version: Version) -> None:
     """Raise RuntimeError unless today's code, which a bento is built from, rates as a version's own does."""
     if version.tags.get("code_sha256") == registry.code_digest(PROJECT):
         return
-    movies = [Movie(**movie).told() for movie in GOLDEN_MOVIES]
-    by_its_own = rate(version, "model", movies, [LEVEL])
+    by_its_own = rate_golden(version).table()
     try:
-        by_todays = rate(version, "model", movies, [LEVEL], code=PROJECT)
-        off = float(np.abs(by_its_own.table() - by_todays.table()).max())
+        off = float(np.abs(by_its_own - rate_golden(version, PROJECT).table()).max())
         wrong = "" if off <= TOLERANCE else f"rates otherwise, by up to {off:.2g} points"
     except RuntimeError as error:
         wrong = f"fails on it: {str(error).strip().splitlines()[-1]}"

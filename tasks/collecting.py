@@ -21,7 +21,7 @@ from settings import get_settings
 from tasks.catalogue import fold, folded_partitions, list_partitions, open_catalogue
 from tasks.gaps import find_gaps
 from tasks.partitions import Partition, is_intact, movie_table, read_partition, write_partition
-from tasks.retrying import worth_another_try
+from tasks.retrying import RETRIED
 from tasks.run_log import log
 from tasks.slices import SLICE, Changes, Slice, cache_days, change_slices, days_of, release_slices, split
 from tasks.source import Tmdb
@@ -37,14 +37,7 @@ class TooManyRefused(Exception):
     """So many movies do not fit the declared schema that the schema, or the source, must have changed."""
 
 
-@task(
-    name="plan slices",
-    task_run_name="plan slices {start} to {end}",
-    tags=["tmdb"],
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="plan slices", task_run_name="plan slices {start} to {end}", tags=["tmdb"], **RETRIED)
 def plan_slices(
     tmdb: Tmdb, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[str] = ()
 ) -> list[Slice]:
@@ -91,14 +84,7 @@ def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) 
     return change_slices(max(since, logical_date - timedelta(days=max_age)), logical_date)
 
 
-@task(
-    name="fit changes",
-    task_run_name="fit changes of {tmdb.name}",
-    tags=["tmdb"],
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="fit changes", task_run_name="fit changes of {tmdb.name}", tags=["tmdb"], **RETRIED)
 def fit_changes(tmdb: Tmdb, ranges: list[Changes], fresh: Collection[str] = ()) -> list[Changes]:
     """Cut ranges of changes that hold more than one query can into their days; what is `fresh` is not asked about."""
     fitting: list[Changes] = []
@@ -112,9 +98,7 @@ def fit_changes(tmdb: Tmdb, ranges: list[Changes], fresh: Collection[str] = ()) 
     name="read slice",
     task_run_name="{tmdb.name} {piece.name}",
     tags=["tmdb"],
-    retries=2,
-    retry_delay_seconds=30,
-    retry_condition_fn=worth_another_try,
+    **RETRIED | {"retry_delay_seconds": 30},
 )
 def read_slice(
     tmdb: Tmdb,
@@ -155,14 +139,7 @@ def _ask_for_the_rest(
     return partition
 
 
-@task(
-    name="ask again",
-    task_run_name="ask {tmdb.name} again",
-    tags=["tmdb"],
-    retries=2,
-    retry_delay_seconds=30,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="ask again", task_run_name="ask {tmdb.name} again", tags=["tmdb"], **RETRIED | {"retry_delay_seconds": 30})
 def ask_again(tmdb: Tmdb, partitions: list[Partition], logical_date: date) -> list[Partition]:
     """Ask once more for the movies that were refused on earlier days and not read since: much heals by itself."""
     read_on = known_ids(tmdb.name)
@@ -297,13 +274,7 @@ def known_ids(source: str) -> dict[int, date]:
     return dict(zip(records["id"].to_pylist(), records["logical_date"].to_pylist(), strict=True))
 
 
-@task(
-    name="fold",
-    task_run_name="fold {source}",
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="fold", task_run_name="fold {source}", **RETRIED)
 def fold_catalogue(source: str) -> None:
     """Bring the snapshot of the catalogue up to date, so that later runs need not read all that was ever collected."""
     fold(open_store(get_settings().store_uri), source)

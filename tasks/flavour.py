@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.estimator import TRUSTED_TYPES, RatingModel
-from models.movie import INPUTS
-from models.scorer import LEVEL
+from models.movie import INPUTS, LEVEL
 from settings import PROJECT
 
 

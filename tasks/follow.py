@@ -11,14 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from models.movie import Movie
 from settings import get_settings
 from tasks import tether
 from tasks.bento import import_model, model_tag
-from tasks.probing import GOLDEN_MOVIES, LEVEL
-from tasks.rating import rate
+from tasks.probing import GOLDEN_MOVIES, rate_golden
 from tasks.registry import CHAMPION, Version, find
 
 SECONDS, LONGEST = 5.0, 300.0  # between looks, and between tries of what fails again and again
@@ -61,8 +57,7 @@ def follow(serving: str, say: Callable[[dict[str, Any]], None]) -> None:
 def prepare(champion: Version) -> dict[str, Any]:
     """Put a champion into BentoML's store; return its tag there and what it answers to the golden movies."""
     import_model(champion)
-    rated = rate(champion, "model", [Movie(**movie).told() for movie in GOLDEN_MOVIES], [LEVEL])
-    answers = np.stack([rated.ratings, *rated.intervals[LEVEL]], axis=1).tolist()
+    answers = rate_golden(champion).table().tolist()
     return {"tag": model_tag(champion), "movies": GOLDEN_MOVIES, "answers": answers}
 
 

@@ -30,7 +30,7 @@ from models.movie import FIRST_DATE, LAST_DATE, MAX_RUNTIME
 from settings import get_settings
 from tasks.catalogue import list_partitions
 from tasks.partitions import SCHEMA, Partition, is_intact, write_partition
-from tasks.retrying import worth_another_try
+from tasks.retrying import RETRIED
 from tasks.store import open_store
 from tasks.tmdb import now
 
@@ -63,9 +63,7 @@ NEVER_NULL = ("tconst", "isAdult", "averageRating", "numVotes")
     name="read IMDb",
     task_run_name="read IMDb on {logical_date}",
     tags=["imdb"],
-    retries=2,
-    retry_delay_seconds=60,
-    retry_condition_fn=worth_another_try,
+    **RETRIED | {"retry_delay_seconds": 60},
 )
 def read_imdb(logical_date: date) -> Partition:
     """Read all movies of IMDb's data sets into one partition, unless this day's is there."""

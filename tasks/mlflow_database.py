@@ -54,9 +54,11 @@ class _State:
 def make_ready(uri: str) -> None:
     """Make MLflow's tables in a new database, or wait while another process does; once a process.
 
-    A database that does not answer is left to MLflow, which waits for it. Raises RegistryAway, with what to do, for one
-    that was left half made, is of another version, or is somebody else's.
+    The address of a server needs nothing. A database that does not answer is left to MLflow, which waits for it. Raises
+    RegistryAway, with what to do, for one that was left half made, is of another version, or is somebody else's.
     """
+    if uri.startswith("http"):
+        return
     options: dict[str, Any] = {"connect_args": {"timeout": LOCKED}} if uri.startswith("sqlite") else {}
     engine = sa.create_engine(make_room(uri, "MLFLOW_TRACKING_URI"), poolclass=sa.NullPool, **options)
     try:
@@ -158,10 +160,8 @@ def _remedy(state: _State, rows: int, uri: str) -> str:
 
 def main() -> None:
     """Make or check the database that MLFLOW_TRACKING_URI names, if it names one."""
-    uri = get_settings().mlflow_tracking_uri.get_secret_value()
     try:
-        if not uri.startswith("http"):
-            make_ready(uri)
+        make_ready(get_settings().mlflow_tracking_uri.get_secret_value())
     except (RuntimeError, OSError) as error:
         sys.exit(str(error))
 

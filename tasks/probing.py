@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
-from models.movie import Movie
-from tasks.rating import rate
+from models.movie import LEVEL, Movie
+from tasks.rating import Rated, rate
 from tasks.registry import Version
 
 TOLERANCE = 1e-5  # rating points between the service and the registered model
-LEVEL = 0.9  # of the service's intervals
 TIMED = 40  # requests
 LATENCY_MS = 250.0
 
@@ -49,6 +49,11 @@ MALFORMED: dict[str, bytes] = {
 }
 
 
+def rate_golden(version: Version, code: Path | None = None) -> Rated:
+    """Return what ships of a version says of the golden movies, by its own `models` or by that in another folder."""
+    return rate(version, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [LEVEL], 0, code)
+
+
 def probe(version: Version, url: str, latency_ms: float = LATENCY_MS) -> None:
     """Raise RuntimeError, with what is wrong, unless the service at `url` is fit to serve a version.
 
@@ -62,8 +67,7 @@ def probe(version: Version, url: str, latency_ms: float = LATENCY_MS) -> None:
 
 
 def _wrong_answers(version: Version, client: httpx.Client) -> Iterator[str]:
-    movies = [Movie(**movie).told() for movie in GOLDEN_MOVIES]
-    rated = rate(version, "model", movies, [LEVEL])
+    rated = rate_golden(version)
     low, high = rated.intervals[LEVEL]
     for n, movie in enumerate(GOLDEN_MOVIES):
         response = client.post("/predict", json={"movie": movie})

@@ -24,7 +24,7 @@ from serving.tables import PREDICTIONS, UPCOMING
 from settings import get_settings
 from tasks import catalogue
 from tasks.command_line import wait_for_prefect
-from tasks.retrying import worth_another_try
+from tasks.retrying import RETRIED
 from tasks.run_log import log
 from tasks.store import open_store
 from tasks.warehouse import MOVIES, connect
@@ -98,13 +98,7 @@ def purge(source: str, before: date | None = None) -> dict[str, int]:
     return removed
 
 
-@task(
-    name="purge old records",
-    task_run_name="purge old records of {source}",
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="purge old records", task_run_name="purge old records of {source}", **RETRIED)
 def purge_old(source: str, logical_date: date, max_age: int) -> dict[str, int]:
     """Remove everywhere what was read more than `max_age` days before `logical_date`, as TMDB's terms ask.
 

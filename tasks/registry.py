@@ -34,7 +34,7 @@ from settings import PROJECT, get_settings, make_room, without_passwords, withou
 from tasks import flavour
 from tasks.mlflow_database import LOCKED, RegistryAway, make_ready
 from tasks.report import model_card, plots, save, shortened
-from tasks.retrying import worth_another_try
+from tasks.retrying import RETRIED
 from tasks.tmdb import now
 from tasks.training import as_of_data, by_slice, comparison
 from tasks.tuning import Tuned
@@ -93,8 +93,7 @@ def client() -> Any:
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     uri = _tracking_uri()
-    if not uri.startswith("http"):
-        make_ready(uri)
+    make_ready(uri)
     mlflow.set_tracking_uri(f"{uri}?timeout={LOCKED}" if uri.startswith("sqlite:") and "?" not in uri else uri)
     return mlflow.MlflowClient()
 
@@ -160,9 +159,7 @@ def inputs(movies: pd.DataFrame) -> pd.DataFrame:
 @task(
     name="register",
     task_run_name="register {tags[family]} as of {tags[as_of]}",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=worth_another_try,
+    **RETRIED | {"retry_delay_seconds": 5},
 )
 def register(
     shipped: RatingModel,

@@ -13,3 +13,7 @@ HOPELESS = TokenRefused | BrokenPartition | FileNotFoundError | PermissionError 
 def worth_another_try(task: Any, task_run: Any, state: Any) -> bool:
     """Say whether a failed task may heal by itself: a refused token, a bad value or a damaged file does not."""
     return not isinstance(state.result(raise_on_failure=False), HOPELESS)
+
+
+# How a task is tried again that asks somebody else; what needs more time says so beside it.
+RETRIED: dict[str, Any] = {"retries": 2, "retry_delay_seconds": 10, "retry_condition_fn": worth_another_try}

@@ -33,7 +33,7 @@ from models.movie import INPUTS
 from models.questions import RECORD, views
 from settings import PROJECT, get_settings
 from tasks.catalogue import Batch, fingerprint, list_partitions, open_catalogue
-from tasks.retrying import worth_another_try
+from tasks.retrying import RETRIED
 from tasks.run_log import log
 from tasks.store import Store, open_store
 from tasks.tuning import TUNING_YEARS, Tuned
@@ -47,13 +47,7 @@ class ContractBroken(Exception):
     """What was collected may not be learned from."""
 
 
-@task(
-    name="load movies",
-    task_run_name="load {source} as of {as_of}",
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="load movies", task_run_name="load {source} as of {as_of}", **RETRIED)
 def load_movies(source: str, as_of: date) -> pd.DataFrame:
     """Return what `read_movies` does, and accept it: what is learned from next may not be much less.
 

@@ -13,18 +13,18 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 from models.facts import iterate
+from models.movie import LEVEL
 from models.questions import asked
 from serving.tables import METADATA, UPCOMING
 from settings import get_settings
 from tasks.catalogue import read_catalogue
 from tasks.rating import rate, records
 from tasks.registry import Version
-from tasks.retrying import worth_another_try
+from tasks.retrying import RETRIED
 from tasks.store import open_store
 from tasks.warehouse import connect
 
 DAYS = 365
-LEVEL = 0.9
 MOST_REASONS = 5
 
 
@@ -67,13 +67,7 @@ def score(movies: pd.DataFrame, champion: Version, source: str, today: date) -> 
     ]
 
 
-@task(
-    name="keep upcoming",
-    task_run_name="keep upcoming of {source} on {today}",
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="keep upcoming", task_run_name="keep upcoming of {source} on {today}", **RETRIED)
 def keep(rows: list[dict[str, Any]], source: str, today: date) -> str:
     """Write a day's list to the store and the warehouse, in place of an earlier one of the day; return its key."""
     key = f"{source}/upcoming/{today}.parquet"

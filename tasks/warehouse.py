@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from serving.tables import JSON
 from settings import get_settings, make_room, without_secrets
 from tasks.catalogue import open_catalogue
-from tasks.retrying import worth_another_try
+from tasks.retrying import RETRIED
 from tasks.run_log import log
 from tasks.store import Store, open_store
 
@@ -55,13 +55,7 @@ MOVIES = sa.Table(
 )
 
 
-@task(
-    name="mirror into the warehouse",
-    task_run_name="mirror {source}",
-    retries=2,
-    retry_delay_seconds=10,
-    retry_condition_fn=worth_another_try,
-)
+@task(name="mirror into the warehouse", task_run_name="mirror {source}", **RETRIED)
 def mirror(source: str) -> int:
     """Bring the table to what the store has of a source, whatever earlier runs left undone; return the rows changed."""
     engine = connect()
