@@ -26,10 +26,10 @@ lint: .venv/dev  ## ruff and mypy
 check: lint test  ## what CI runs
 
 serve: .venv/run  ## the champion on 127.0.0.1, SERVICE_PORT or 3000, in the foreground
-	@$(BIN)/python -m tasks.bento
+	@$(BIN)/python -m tasks.release.targets.bento
 
 ui: .venv/run  ## Prefect server and MLflow UI, on loopback, until Ctrl-C
-	@$(BIN)/python -m tasks.ui
+	@$(BIN)/python -m tasks.operations.ui
 
 container-push: .venv/run  ## the champion's service as a container image: built, probed, pushed to IMAGE_REPOSITORY
 	@$(BIN)/python -m flows.ship --to registry
@@ -38,13 +38,13 @@ rollback: .venv/run  ## the champion before this one, wherever it was shipped; A
 	@$(BIN)/python -m flows.rollback $(ARGS)
 
 ledger: .venv/run  ## what was promoted, shipped and rolled back; ARGS="--on 2026-11-21" what was in production then
-	@$(BIN)/python -m tasks.ledger $(ARGS)
+	@$(BIN)/python -m tasks.release.ledger $(ARGS)
 
 deploy: .venv/run  ## work pools, deployments and automations, on the Prefect server of PREFECT_API_URL
 	@$(BIN)/prefect work-pool create premiere --type process --overwrite
 	@$(BIN)/prefect work-pool create docker --type docker --base-job-template deploy/docker-pool.json --overwrite
 	@PREMIERE_TAG=$$(git rev-parse --short=12 HEAD) $(BIN)/prefect --no-prompt deploy --all
-	@PREFECT_EXPERIMENTAL_EVENTS=true $(BIN)/python -m tasks.automations
+	@PREFECT_EXPERIMENTAL_EVENTS=true $(BIN)/python -m tasks.operations.automations
 
 image:  ## the image of the flows, for the docker work pool; needs Docker
 	docker build --build-arg SOURCE_COMMIT=$$(git rev-parse HEAD) --tag premiere-flows:$$(git rev-parse --short=12 HEAD) .
@@ -53,7 +53,7 @@ bench: .venv/dev  ## measure speed and memory
 	@$(BIN)/python -m benchmarks
 
 purge: .venv/run  ## remove all content of TMDB from the store, the warehouse and Prefect's artifacts
-	@$(BIN)/python -m tasks.purging
+	@$(BIN)/python -m tasks.data.purging
 
 clean:  ## remove the environment and everything that runs left behind in this folder
 	rm -rf .venv data mlflow.db mlartifacts mlruns optuna.db warehouse.db bentos .pytest_cache .mypy_cache .ruff_cache .hypothesis

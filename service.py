@@ -72,7 +72,7 @@ def registered_champion() -> str:
     """
     home = str(BentoMLContainer.bentoml_home.get())  # of this process, whatever the settings say
     done = subprocess.run(
-        [sys.executable, "-m", "tasks.bento", "--store"],
+        [sys.executable, "-m", "tasks.release.targets.bento", "--store"],
         cwd=PROJECT, env=os.environ | {"BENTOML_HOME": home}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

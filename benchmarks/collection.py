@@ -20,8 +20,8 @@ import uvicorn
 
 from sample import generator, tmdb_server
 from settings import PROJECT, Settings
-from tasks.catalogue import list_partitions, read_catalogue
-from tasks.store import FolderStore
+from tasks.data.catalogue import list_partitions, read_catalogue
+from tasks.foundation.store import FolderStore
 
 REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 RATE = 40
@@ -135,7 +135,7 @@ def idle(folder: str) -> float:
 
 if __name__ == "__main__":  # the collector's own process
     from flows.collect import collect_movies
-    from tasks.command_line import run_from_shell
+    from tasks.operations.command_line import run_from_shell
 
     run_from_shell(collect_movies)
     print(json.dumps({"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))

@@ -35,7 +35,7 @@ from models.linear import LinearText
 from models.movie import INPUTS, is_told
 from models.questions import FORM, PITCH, RECORD, TYPED, WAYS, asked
 from settings import PROJECT
-from tasks.tmdb import now
+from tasks.data.tmdb import now
 
 REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)

@@ -15,10 +15,10 @@ from typing import Any
 
 from models.body import record
 from sample import generator
-from tasks.catalogue import fold, list_partitions, open_catalogue, purge
-from tasks.partitions import movie_table, write_partition
-from tasks.store import FolderStore
-from tasks.tmdb import now
+from tasks.data.catalogue import fold, list_partitions, open_catalogue, purge
+from tasks.data.partitions import movie_table, write_partition
+from tasks.data.tmdb import now
+from tasks.foundation.store import FolderStore
 
 FIRST, DAYS, TOLD = date(2023, 1, 1), 1000, (10, 100, 1000)
 SLICES, MOVIES = 10, 60  # that a day writes, and in each

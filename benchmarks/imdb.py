@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from settings import PROJECT
-from tasks.imdb import BASICS, RATINGS, read_movies
-from tasks.tmdb import now
+from tasks.data.imdb import BASICS, RATINGS, read_movies
+from tasks.data.tmdb import now
 
 TITLES, MOVIES, RATED = 12_000_000, 720_000, 1_600_000
 

@@ -26,8 +26,9 @@ from models.body import record
 from models.movie import Movie
 from sample.generator import movies as sample_movies
 from settings import PROJECT
-from tasks import bento, registry
-from tasks.tmdb import now
+from tasks.data.tmdb import now
+from tasks.registry import versions as registry
+from tasks.release.targets import bento
 
 SECONDS, CONNECTIONS = 6, (1, 8, 32)
 BATCH = 1000

@@ -66,8 +66,10 @@ def _measure() -> None:
     from models.promotion import Verdict
     from sample import generator
     from settings import get_settings
-    from tasks import images, promoting, registry
-    from tasks.bento import build_bento, try_bento
+    from tasks.registry import versions as registry
+    from tasks.release import promoting
+    from tasks.release.targets import images
+    from tasks.release.targets.bento import build_bento, try_bento
 
     collect_movies(generator.FIRST_DAY, DAY)
     train_model(trials=2, as_of=DAY)

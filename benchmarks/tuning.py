@@ -18,13 +18,13 @@ import pandas as pd
 from models.body import record
 from sample.generator import movies as sample_movies
 from settings import PROJECT
-from tasks.tmdb import now
+from tasks.data.tmdb import now
 
 TRIALS = 12
 WORKER = """
 import os, sys
 import pandas as pd
-from tasks import tuning
+from tasks.learning import tuning
 os.sched_setaffinity(0, {int(sys.argv[4])})
 tuning.SIDE_BY_SIDE = 1
 movies = pd.read_pickle(sys.argv[1])

@@ -10,8 +10,8 @@ from datetime import date
 from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
-from tasks.catalogue import list_partitions
-from tasks.collecting import (
+from tasks.data.catalogue import list_partitions
+from tasks.data.collecting import (
     ask_again,
     check_refused,
     fit_changes,
@@ -26,14 +26,14 @@ from tasks.collecting import (
     read_slice,
     show_slices,
 )
-from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters, with_rules
-from tasks.purging import purge_old
-from tasks.run_names import run_name
-from tasks.slices import HISTORY_YEARS, first_release
-from tasks.source import SourceName, open_tmdb, source_to_collect
-from tasks.store import open_store
-from tasks.warehouse import mirror
+from tasks.data.purging import purge_old
+from tasks.data.slices import HISTORY_YEARS, first_release
+from tasks.data.source import SourceName, open_tmdb, source_to_collect
+from tasks.data.warehouse import mirror
+from tasks.foundation.store import open_store
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
 
 
 @flow(name="collect-movies", flow_run_name=run_name("collect", source_to_collect))

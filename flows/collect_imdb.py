@@ -8,12 +8,12 @@ from __future__ import annotations
 from prefect import flow, runtime
 
 from settings import get_settings
-from tasks.collecting import fold_catalogue
-from tasks.command_line import run_from_shell
-from tasks.imdb import SOURCE, read_imdb
-from tasks.purging import purge_old
-from tasks.run_names import run_name
-from tasks.warehouse import mirror
+from tasks.data.collecting import fold_catalogue
+from tasks.data.imdb import SOURCE, read_imdb
+from tasks.data.purging import purge_old
+from tasks.data.warehouse import mirror
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.run_names import run_name
 
 
 @flow(name="collect-imdb", flow_run_name=run_name("collect imdb"))

@@ -14,14 +14,14 @@ from flows.predict_upcoming import predict_upcoming
 from flows.promote import promote_model
 from flows.train import train_model
 from settings import get_settings
-from tasks.bento import ask_service, build_bento
-from tasks.command_line import run_from_shell
-from tasks.ledger import Target
-from tasks.parameters import check_parameters, with_rules
-from tasks.registry import current_champion
-from tasks.run_names import run_name
-from tasks.source import SourceName, source_to_collect
-from tasks.summary import pick_movie, summarise
+from tasks.data.source import SourceName, source_to_collect
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
+from tasks.operations.summary import pick_movie, summarise
+from tasks.registry.versions import current_champion
+from tasks.release.ledger import Target
+from tasks.release.targets.bento import ask_service, build_bento
 
 
 @flow(name="premiere", flow_run_name=run_name("premiere", source_to_collect))

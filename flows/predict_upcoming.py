@@ -10,13 +10,13 @@ from datetime import date
 from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
-from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters, with_rules
-from tasks.reconciling import differences
-from tasks.registry import CHAMPION, find
-from tasks.run_names import run_name
-from tasks.source import SourceName, source_to_learn_from
-from tasks.upcoming import coming, keep, score, show
+from tasks.data.source import SourceName, source_to_learn_from
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
+from tasks.operations.upcoming import coming, keep, score, show
+from tasks.registry.versions import CHAMPION, find
+from tasks.release.reconciling import differences
 
 
 @flow(name="predict-upcoming", flow_run_name=run_name("predict", source_to_learn_from))

@@ -11,18 +11,18 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from models.promotion import Gate
-from tasks.bento import build_bento, try_bento
-from tasks.command_line import run_from_shell
-from tasks.lease import Taken
-from tasks.ledger import Target
-from tasks.parameters import check_parameters, with_rules
-from tasks.probing import LATENCY_MS
-from tasks.promoting import alone, approved, compare, finish_move, promote, ship
-from tasks.reconciling import adopt as adopt_alias
-from tasks.reconciling import require_agreement
-from tasks.reconciling import restore as restore_alias
-from tasks.registry import CHALLENGER, current_champion, find
-from tasks.run_names import run_name
+from tasks.foundation.lease import Taken
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
+from tasks.registry.versions import CHALLENGER, current_champion, find
+from tasks.release.ledger import Target
+from tasks.release.promoting import alone, approved, compare, finish_move, promote, ship
+from tasks.release.reconciling import adopt as adopt_alias
+from tasks.release.reconciling import require_agreement
+from tasks.release.reconciling import restore as restore_alias
+from tasks.release.targets.bento import build_bento, try_bento
+from tasks.release.targets.probing import LATENCY_MS
 
 
 @flow(name="promote-model", flow_run_name=run_name("promote"))

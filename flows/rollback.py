@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters, with_rules
-from tasks.promoting import alone, finish_move, roll_back
-from tasks.reconciling import require_agreement
-from tasks.run_names import run_name
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
+from tasks.release.promoting import alone, finish_move, roll_back
+from tasks.release.reconciling import require_agreement
 
 
 @flow(name="rollback-model", flow_run_name=run_name("roll back"))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from tasks.command_line import run_from_shell
-from tasks.ledger import Target
-from tasks.parameters import check_parameters, with_rules
-from tasks.promoting import alone, finish_move, ship
-from tasks.reconciling import require_agreement
-from tasks.registry import CHAMPION, find
-from tasks.run_names import run_name
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
+from tasks.registry.versions import CHAMPION, find
+from tasks.release.ledger import Target
+from tasks.release.promoting import alone, finish_move, ship
+from tasks.release.reconciling import require_agreement
 
 
 @flow(name="ship-model", flow_run_name=run_name("ship"))

@@ -10,13 +10,8 @@ from datetime import date
 from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
-from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters, with_rules
-from tasks.rating import rated_by_champion, what_champion_lacks
-from tasks.registry import CHALLENGER, check_registry, describe, find_trained, register, run_metrics, set_alias
-from tasks.run_names import run_name
-from tasks.source import RatingsName, source_to_learn_from
-from tasks.training import (
+from tasks.data.source import RatingsName, source_to_learn_from
+from tasks.learning.training import (
     fit,
     identify,
     judge,
@@ -28,7 +23,12 @@ from tasks.training import (
     study_name,
     tuned,
 )
-from tasks.tuning import tune
+from tasks.learning.tuning import tune
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
+from tasks.registry.scoring import rated_by_champion, what_champion_lacks
+from tasks.registry.versions import CHALLENGER, check_registry, describe, find_trained, register, run_metrics, set_alias
 
 
 @flow(name="train-model", flow_run_name=run_name("train", source_to_learn_from))

@@ -11,12 +11,12 @@ from uuid import UUID
 from prefect import flow, runtime
 
 from settings import get_settings
-from tasks.command_line import run_from_shell
-from tasks.parameters import check_parameters, with_rules
-from tasks.run_names import run_name
-from tasks.source import RatingsName, source_to_learn_from
-from tasks.training import load_movies, split, study_facts, study_name
-from tasks.tuning import tune
+from tasks.data.source import RatingsName, source_to_learn_from
+from tasks.learning.training import load_movies, split, study_facts, study_name
+from tasks.learning.tuning import tune
+from tasks.operations.command_line import run_from_shell
+from tasks.operations.parameters import check_parameters, with_rules
+from tasks.operations.run_names import run_name
 
 
 @flow(name="tune-worker", flow_run_name=run_name("tune", source_to_learn_from))

@@ -1,8 +1,8 @@
 """A new champion without a restart: watched from a process of its own, loaded aside, tried, and taken over in one step.
 
-The watcher (`python -m tasks.follow`, in the project's checkout) knows MLflow; this process does not. It says of each
-new champion where it lies in BentoML's store and what it answers to golden movies. A watcher that ends is started
-again, and a champion that could not be taken over is tried again, as long as it is the newest that was heard of.
+The watcher (`python -m tasks.release.follow`, in the project's checkout) knows MLflow; this process does not. It says
+of each new champion where it lies in BentoML's store and what it answers to golden movies. A watcher that ends is
+started again, and a champion that could not be taken over is tried again, as long as it is the newest heard of.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Follower:
         return self._news
 
     def _watch(self) -> None:
-        command = [sys.executable, "-m", "tasks.follow", "--serving", self.rater.info.version]
+        command = [sys.executable, "-m", "tasks.release.follow", "--serving", self.rater.info.version]
         home = str(get_settings().project_home)
         with subprocess.Popen(command, cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as watcher:
             assert watcher.stdout

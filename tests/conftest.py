@@ -35,11 +35,11 @@ from models.estimator import TRUSTED_TYPES, RatingModel
 from models.promotion import Verdict
 from sample import generator, tmdb_server
 from settings import PROJECT, Settings, get_settings
-from tasks import registry
-from tasks.bento import free_port
-from tasks.registry import CHAMPION, Version, download
-from tasks.store import Store, open_store
-from tasks.tmdb import now
+from tasks.data.tmdb import now
+from tasks.foundation.store import Store, open_store
+from tasks.registry import versions as registry
+from tasks.registry.versions import CHAMPION, Version, download
+from tasks.release.targets.bento import free_port
 
 RCLONE = Path(sys.executable).with_name("rclone")
 KEY, SECRET = "premiere-test", "not-a-secret"
@@ -197,14 +197,14 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     def compare(challenger: Version, champion: Version | None, gate: Any) -> tuple[Verdict, None]:
         return Verdict("kept" if champion and champion.number == challenger.number else "better", "a test"), None
 
-    monkeypatch.setattr("tasks.promoting._compare", compare)
+    monkeypatch.setattr("tasks.release.promoting._compare", compare)
     monkeypatch.setattr("flows.promote.try_bento", lambda *_: None)
 
 
 @pytest.fixture(scope="session")
 def service(_world: World) -> Iterator[str]:
     """The address of the built service, running."""
-    from tasks.bento import running
+    from tasks.release.targets.bento import running
 
     with pytest.MonkeyPatch.context() as patch:
         set_environment(patch, _world.folder)

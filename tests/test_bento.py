@@ -24,9 +24,10 @@ from conftest import World, another_version, wait_for_port
 
 from serving.rater import Rater
 from settings import PROJECT, get_settings
-from tasks import bento, images, registry
-from tasks.bento import code_digest, free_port, running, store_bento
-from tasks.tether import tethered
+from tasks.foundation.tether import tethered
+from tasks.registry import versions as registry
+from tasks.release.targets import bento, images
+from tasks.release.targets.bento import code_digest, free_port, running, store_bento
 
 MOVIE = {"movie": {"title": "x"}}
 
@@ -151,7 +152,7 @@ def test_a_service_that_is_tried_empties_no_metrics_of_the_one_that_runs(
     monkeypatch.setenv("SERVICE_PORT", str(port))
     monkeypatch.setenv("WAREHOUSE_URL", f"sqlite:///{tmp_path}/warehouse.db")
     get_settings.cache_clear()
-    ours = [sys.executable, "-m", "tasks.bento"]
+    ours = [sys.executable, "-m", "tasks.release.targets.bento"]
     command = tethered(*(ours if way == "make serve" else bento.serve_command(tag, port)))
     url, metrics = f"http://127.0.0.1:{port}", Counter[int]()
     quiet = subprocess.DEVNULL

@@ -24,16 +24,19 @@ from models import facts
 from models.body import record
 from serving.upcoming import _engine
 from settings import PROJECT, get_settings
-from tasks import bento, catalogue, images, imdb, registry, training
-from tasks.catalogue import fingerprint, fold
-from tasks.collecting import fresh_partitions, is_settled
-from tasks.ledger import Record, Shipment, shipments
-from tasks.partitions import Partition, movie_table, write_partition
-from tasks.registry import CHALLENGER, Version, find, find_trained
-from tasks.slices import Slice
-from tasks.store import FolderStore, open_store
-from tasks.tmdb import now
-from tasks.training import code_hash, identify, study_facts, study_name
+from tasks.data import catalogue, imdb
+from tasks.data.catalogue import fingerprint, fold
+from tasks.data.collecting import fresh_partitions, is_settled
+from tasks.data.partitions import Partition, movie_table, write_partition
+from tasks.data.slices import Slice
+from tasks.data.tmdb import now
+from tasks.foundation.store import FolderStore, open_store
+from tasks.learning import training
+from tasks.learning.training import code_hash, identify, study_facts, study_name
+from tasks.registry import versions as registry
+from tasks.registry.versions import CHALLENGER, Version, find, find_trained
+from tasks.release.ledger import Record, Shipment, shipments
+from tasks.release.targets import bento, images
 
 # What is kept: what its key is made of, and the test that changes each input.
 CACHES: dict[str, tuple[str, str]] = {
@@ -67,7 +70,7 @@ CACHES: dict[str, tuple[str, str]] = {
         "each manifest's stamp, the code that folds",
         "test_a_snapshot_is_of_its_partitions_and_of_the_code_that_made_it",
     ),
-    "tasks.catalogue._code": ("the process", "test_a_snapshot_is_of_its_partitions_and_of_the_code_that_made_it"),
+    "tasks.data.catalogue._code": ("the process", "test_a_snapshot_is_of_its_partitions_and_of_the_code_that_made_it"),
     "bento in S3": (
         "version, its model's SHA-256, the code",
         "test_a_bento_lies_in_s3_with_its_manifest_and_damage_is_seen",
@@ -81,7 +84,7 @@ CACHES: dict[str, tuple[str, str]] = {
         "its version",
         "test_a_new_champion_is_taken_over_without_a_failed_or_mixed_answer",
     ),
-    "tasks.mlflow_database.make_ready": (
+    "tasks.registry.mlflow_database.make_ready": (
         "MLflow's address",
         "test_each_database_is_made_and_one_that_failed_is_met_again",
     ),
@@ -120,7 +123,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_any_file_that_makes_a_model_is_in_its_code(checkout: Path) -> None:
     seen = {code_hash()}
     made_of = ["models/evaluation.py", "models/folds.py", "models/linear.py", "models/questions.py"]
-    made_of += ["tasks/tuning.py", "tasks/training.py", "requirements.txt"]
+    made_of += ["tasks/learning/tuning.py", "tasks/learning/training.py", "requirements.txt"]
     for n, name in enumerate(made_of, 2):
         with (checkout / name).open("a") as file:
             file.write("# changed\n")
@@ -149,7 +152,7 @@ def test_a_study_is_of_one_model_name_data_code_and_seed(
 
     names = {named(rated), named(rated, 1), named(rated.head(900)), named(rated, source="tmdb")}
     assert named(rated) in names
-    with (checkout / "tasks/tuning.py").open("a") as file:
+    with (checkout / "tasks/learning/tuning.py").open("a") as file:
         file.write("# changed\n")
     names.add(named(rated))
     monkeypatch.setenv("MODEL_NAME", "another")

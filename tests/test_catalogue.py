@@ -9,10 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.body import record
-from tasks.catalogue import fingerprint, fold, folded_partitions, list_partitions, open_catalogue, purge, read_catalogue
-from tasks.partitions import BrokenPartition, Partition, movie_table, read_partition, write_partition
-from tasks.store import FolderStore
-from tasks.tmdb import now
+from tasks.data.catalogue import (
+    fingerprint,
+    fold,
+    folded_partitions,
+    list_partitions,
+    open_catalogue,
+    purge,
+    read_catalogue,
+)
+from tasks.data.partitions import BrokenPartition, Partition, movie_table, read_partition, write_partition
+from tasks.data.tmdb import now
+from tasks.foundation.store import FolderStore
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from conftest import serving, serving_app
 from flows.collect import collect_movies
 from sample import tmdb_server
 from settings import PROJECT, Settings, get_settings
-from tasks.catalogue import list_partitions, read_catalogue
-from tasks.collecting import TooManyRefused
-from tasks.gaps import find_gaps
-from tasks.store import FolderStore
-from tasks.tmdb import TokenRefused
+from tasks.data.catalogue import list_partitions, read_catalogue
+from tasks.data.collecting import TooManyRefused
+from tasks.data.gaps import find_gaps
+from tasks.data.tmdb import TokenRefused
+from tasks.foundation.store import FolderStore
 
 START, END = date(2019, 1, 1), date(2020, 12, 31)
 
@@ -61,7 +61,7 @@ def test_it_collects_every_movie_once_and_a_second_run_asks_nothing(
 def test_faults_lose_and_double_nothing(
     store: FolderStore, bodies: list[dict[str, Any]], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.tmdb.random.uniform", lambda *_: 0.01)
+    monkeypatch.setattr("tasks.data.tmdb.random.uniform", lambda *_: 0.01)
     wanted = {b["id"] for b in bodies if "2019-01-01" <= b["release_date"] <= "2019-12-31"}
     with serve(bodies, faults=0.05) as url:
         use(monkeypatch, url)
@@ -139,9 +139,9 @@ def test_a_source_that_changed_its_shape_stops_the_run(
 def test_full_days_are_cut_by_genre(
     store: FolderStore, bodies: list[dict[str, Any]], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.collecting.SLICE", 15)
-    monkeypatch.setattr("tasks.collecting.MAX_RESULTS", 40)
-    monkeypatch.setattr("tasks.tmdb.MAX_RESULTS", 40)
+    monkeypatch.setattr("tasks.data.collecting.SLICE", 15)
+    monkeypatch.setattr("tasks.data.collecting.MAX_RESULTS", 40)
+    monkeypatch.setattr("tasks.data.tmdb.MAX_RESULTS", 40)
     crowded = [b | {"release_date": "2020-01-01"} for b in bodies[:300]]
     with serve(crowded) as url:
         use(monkeypatch, url)

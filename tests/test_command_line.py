@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from settings import PROJECT
-from tasks.command_line import run_from_shell
+from tasks.operations.command_line import run_from_shell
 
 
 class FakeFlow:
@@ -67,7 +67,7 @@ def test_every_flow_has_help(module: str, options: list[str]) -> None:
 def start_flow(home: Path, **extra: str) -> subprocess.Popen[str]:
     """Start a flow from the shell without a server, with a Prefect of its own."""
     code = (
-        "from prefect import flow\nfrom tasks import command_line\n"
+        "from prefect import flow\nfrom tasks.operations import command_line\n"
         "@flow\ndef double(n: int = 3) -> int:\n    return 2 * n\n"
         "print('answer', command_line.run_from_shell(double, []))"
     )

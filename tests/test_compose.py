@@ -20,8 +20,9 @@ from flows.promote import promote_model
 from flows.rollback import rollback_model
 from flows.ship import ship_model
 from settings import get_settings
-from tasks import compose, registry
-from tasks.probing import GOLDEN_MOVIES
+from tasks.registry import versions as registry
+from tasks.release.targets import compose
+from tasks.release.targets.probing import GOLDEN_MOVIES
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 

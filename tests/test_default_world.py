@@ -68,7 +68,7 @@ def said(checkout: Checkout) -> list[str]:
 def served(checkout: Checkout, said: list[str]) -> Iterator[str]:
     """The address of what `make serve` serves."""
     port = free_port()
-    command = [sys.executable, "-m", "tasks.bento"]
+    command = [sys.executable, "-m", "tasks.release.targets.bento"]
     environment = checkout.environment | {"SERVICE_PORT": str(port)}
     with subprocess.Popen(command, cwd=checkout.folder, env=environment, stdout=subprocess.DEVNULL) as server:
         transport = httpx.HTTPTransport(retries=60)  # half a minute of growing pauses is enough and to spare
@@ -130,6 +130,6 @@ def test_it_is_served_and_rolled_back_and_the_ledger_reads_as_it_was(checkout: C
     assert ask(served)["model"]["version"] == "v2"
     checkout.run("flows.rollback", "--reason", "a test")
     assert events(checkout)[-1] == ("rolled back", 1)
-    assert "v1" in checkout.run("tasks.ledger").splitlines()[-1]
+    assert "v1" in checkout.run("tasks.release.ledger").splitlines()[-1]
     news = checkout.run("flows.promote", "--version", "2")
     assert "was rolled back" in news

@@ -224,7 +224,7 @@ def test_three_workers_tune_one_study_then_a_person_approves_the_promotion(
 
 SHARE = """
 import asyncio, time
-from tasks.shared_rate import SharedRate
+from tasks.data.shared_rate import SharedRate
 async def main():
     shared = SharedRate(at_once=10)
     await shared.permit()
@@ -237,7 +237,7 @@ asyncio.run(main())
 
 
 def test_two_runs_that_ask_at_once_share_one_rate(prefect: dict[str, str]) -> None:
-    command = "from tasks.shared_rate import make_shared_rate; make_shared_rate(100); make_shared_rate(10)"
+    command = "from tasks.data.shared_rate import make_shared_rate; make_shared_rate(100); make_shared_rate(10)"
     subprocess.run([sys.executable, "-c", command], env=prefect, cwd=PROJECT, check=True)
     both = [
         subprocess.Popen([sys.executable, "-c", SHARE], env=prefect, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
@@ -263,7 +263,7 @@ def test_a_run_lost_in_pending_frees_its_pool_and_a_webhook_hears_of_it(prefect:
     hook = HTTPServer(("127.0.0.1", 0), Hook)
     threading.Thread(target=hook.serve_forever, daemon=True).start()
     secret = f"http://127.0.0.1:{hook.server_port}/secret-path"
-    command = [sys.executable, "-m", "tasks.automations", "--pending-seconds", "10"]
+    command = [sys.executable, "-m", "tasks.operations.automations", "--pending-seconds", "10"]
     for _ in range(2):  # the second time they are brought up to date, not doubled
         done = subprocess.run(
             command, env=prefect | {"ALERT_WEBHOOK_URL": secret}, cwd=PROJECT, capture_output=True, text=True

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from settings import get_settings
-from tasks import ecs, images
+from tasks.release.targets import ecs, images
 
 REPOSITORY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/premiere"
 OLD, NEW = f"{REPOSITORY}@sha256:{'a' * 64}", f"{REPOSITORY}@sha256:{'b' * 64}"

@@ -18,7 +18,7 @@ from models.body import record
 from models.facts import iterate
 from models.features import MovieFeatures
 from models.movie import FIELDS, INPUTS, Movie
-from tasks.tmdb import now
+from tasks.data.tmdb import now
 
 
 def fit(movies: pd.DataFrame, **options: Any) -> MovieFeatures:

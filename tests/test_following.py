@@ -16,8 +16,8 @@ import pytest
 from serving import following
 from serving.following import Follower
 from settings import get_settings
-from tasks import follow
-from tasks.registry import Version
+from tasks.registry.versions import Version
+from tasks.release import follow
 
 NEWS = {"movies": [{"title": "x"}], "answers": [[6.0, 5.0, 7.0]]}
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from tasks.gaps import find_gaps
-from tasks.partitions import Partition
+from tasks.data.gaps import find_gaps
+from tasks.data.partitions import Partition
 
 
 def partition(day: str, start: str, end: str, **facts: Any) -> Partition:

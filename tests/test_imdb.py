@@ -16,13 +16,13 @@ from flows.collect_imdb import collect_imdb
 from flows.train import train_model
 from models.body import record
 from settings import get_settings
-from tasks.catalogue import list_partitions, read_catalogue
-from tasks.imdb import BASICS, RATINGS, _Utf8, read_movies
-from tasks.partitions import movie_table, to_frame, write_partition
-from tasks.registry import find
-from tasks.store import FolderStore, open_store
-from tasks.tmdb import now
-from tasks.training import with_tmdb_facts
+from tasks.data.catalogue import list_partitions, read_catalogue
+from tasks.data.imdb import BASICS, RATINGS, _Utf8, read_movies
+from tasks.data.partitions import movie_table, to_frame, write_partition
+from tasks.data.tmdb import now
+from tasks.foundation.store import FolderStore, open_store
+from tasks.learning.training import with_tmdb_facts
+from tasks.registry.versions import find
 
 BASICS_HEAD = "tconst\ttitleType\tprimaryTitle\toriginalTitle\tisAdult\tstartYear\tendYear\truntimeMinutes\tgenres\n"
 RATINGS_HEAD = "tconst\taverageRating\tnumVotes\n"
@@ -196,7 +196,7 @@ def test_another_layout_is_an_error_and_not_a_data_set_without_movies(tmp_path: 
 
 
 def test_a_flood_of_bad_lines_stops_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.imdb.MAX_REFUSED", 10)
+    monkeypatch.setattr("tasks.data.imdb.MAX_REFUSED", 10)
     for bad in (movie(7) + "\tmore", movie(7, year="x")):
         with pytest.raises(ValueError, match=rf"{BASICS}: over 10 lines do not fit"):
             read_movies(write(tmp_path, [*GOOD, *([bad] * 30)], RATED), now())

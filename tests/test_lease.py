@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from settings import PROJECT
-from tasks import lease as leases
-from tasks.lease import Lost, Taken, lease
-from tasks.store import FolderStore, Store
+from tasks.foundation import lease as leases
+from tasks.foundation.lease import Lost, Taken, lease
+from tasks.foundation.store import FolderStore, Store
 
 HOLD = """
 import sys, time
-from tasks.lease import lease
-from tasks.store import open_store
+from tasks.foundation.lease import lease
+from tasks.foundation.store import open_store
 with lease(open_store(sys.argv[1]), "promotion", "another run"):
     print("held", flush=True)
     time.sleep(60)

@@ -16,10 +16,11 @@ import psycopg
 import pytest
 
 from settings import PROJECT, get_settings
-from tasks import mlflow_database, registry
-from tasks.bento import free_port
-from tasks.mlflow_database import RegistryAway, make_ready
-from tasks.starting import alone
+from tasks.foundation.starting import alone
+from tasks.registry import mlflow_database
+from tasks.registry import versions as registry
+from tasks.registry.mlflow_database import RegistryAway, make_ready
+from tasks.release.targets.bento import free_port
 
 OLDER = "0584bdc529eb"  # a step of MLflow's, neither the first nor the last
 # What a killed start leaves: tables of a step that is not noted as done.
@@ -54,14 +55,14 @@ def start(module: str, **extra: str) -> subprocess.Popen[str]:
 def test_a_first_start_that_was_killed_is_gone_on_with_or_told_in_one_line(file: Path) -> None:
     for seconds in (0.1, 0.5, 1.0, 1.5):
         file.unlink(missing_ok=True)
-        first = start("tasks.mlflow_database")
+        first = start("tasks.registry.mlflow_database")
         while not file.exists():
             assert first.poll() is None
             time.sleep(0.01)
         time.sleep(seconds)
         first.kill()
         first.communicate()
-        second = start("tasks.mlflow_database")
+        second = start("tasks.registry.mlflow_database")
         said = second.communicate(timeout=120)[1].splitlines()
         if second.returncode:
             assert said[-1].startswith(f"MLflow's database sqlite:///{file} is half made")
@@ -77,7 +78,7 @@ def test_a_half_made_database_is_met_by_whoever_opens_mlflow(file: Path) -> None
             call()
         assert len(str(error.value).splitlines()) == 1
         assert error.value.__cause__ is None
-    for module in ("tasks.ui", "tasks.mlflow_database"):
+    for module in ("tasks.operations.ui", "tasks.registry.mlflow_database"):
         process = start(module)
         said = process.communicate(timeout=120)[1]
         assert process.returncode == 1
@@ -119,7 +120,7 @@ def test_other_tables_in_the_same_database_do_no_harm(file: Path) -> None:
 
 
 def test_two_first_starts_at_once_wait_for_each_other(file: Path) -> None:
-    both = [start("tasks.mlflow_database") for _ in range(2)]
+    both = [start("tasks.registry.mlflow_database") for _ in range(2)]
     said = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert "".join(said).count("Making MLflow's database") == 1
@@ -135,7 +136,7 @@ def test_a_start_that_holds_the_lock_for_ever_is_named(file: Path, monkeypatch: 
 
 
 def test_a_server_needs_no_database(file: Path) -> None:
-    process = start("tasks.mlflow_database", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
+    process = start("tasks.registry.mlflow_database", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 0
     assert not file.exists()
@@ -148,12 +149,12 @@ def test_postgresql_is_made_once_and_what_was_left_half_made_is_told(
         for name in ("fresh", "halfway"):
             admin.execute(f"CREATE DATABASE {name}")
     addresses: dict[str, Any] = {name: postgres.replace("/postgres", f"/{name}") for name in ("fresh", "halfway")}
-    both = [start("tasks.mlflow_database", MLFLOW_TRACKING_URI=addresses["fresh"]) for _ in range(2)]
+    both = [start("tasks.registry.mlflow_database", MLFLOW_TRACKING_URI=addresses["fresh"]) for _ in range(2)]
     assert [process.wait(200) for process in both] == [0, 0]
     with psycopg.connect(addresses["halfway"], autocommit=True) as connection:
         connection.execute(LEFT)
     secret = addresses["halfway"].replace("premiere@", "premiere:secret@")
-    process = start("tasks.mlflow_database", MLFLOW_TRACKING_URI=secret)
+    process = start("tasks.registry.mlflow_database", MLFLOW_TRACKING_URI=secret)
     said = process.communicate(timeout=120)[1].splitlines()
     assert "is half made" in said[-1]
     assert "dropdb" in said[-1]

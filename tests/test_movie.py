@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.movie import FIELDS, INPUTS, Movie
-from tasks.partitions import SCHEMA
+from tasks.data.partitions import SCHEMA
 
 
 def test_every_stored_field_says_when_it_is_known() -> None:

@@ -18,7 +18,7 @@ from flows.promote import promote_model
 from models.movie import FIRST_DATE, LAST_DATE
 from models.promotion import Gate
 from settings import PROJECT
-from tasks.parameters import RULES, check_parameters
+from tasks.operations.parameters import RULES, check_parameters
 
 NAN, INF, DAY = math.nan, math.inf, timedelta(days=1)
 FREE = {"reason", "require_approval", "adopt", "restore"}  # a text, and true or false

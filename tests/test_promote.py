@@ -24,14 +24,16 @@ from flows.ship import ship_model
 from models.movie import Movie
 from models.promotion import Verdict
 from settings import PROJECT, get_settings
-from tasks import ledger, probing, promoting, reconciling, registry
-from tasks.bento import environment
-from tasks.lease import Lost, Taken, lease
-from tasks.probing import GOLDEN_MOVIES, probe
-from tasks.rating import Rated, rate
-from tasks.reconciling import Disagreement
-from tasks.registry import CHAMPION
-from tasks.store import open_store
+from tasks.foundation.lease import Lost, Taken, lease
+from tasks.foundation.store import open_store
+from tasks.registry import versions as registry
+from tasks.registry.scoring import Rated, rate
+from tasks.registry.versions import CHAMPION
+from tasks.release import ledger, promoting, reconciling
+from tasks.release.reconciling import Disagreement
+from tasks.release.targets import probing
+from tasks.release.targets.bento import environment
+from tasks.release.targets.probing import GOLDEN_MOVIES, probe
 
 
 def test_the_first_good_model_becomes_champion_and_a_bento(world: World) -> None:
@@ -234,7 +236,8 @@ def test_a_champion_that_changed_since_the_comparison_is_not_overwritten(copied_
 KILLED = """
 import os, sys
 from models.promotion import Verdict
-from tasks import ledger, promoting, registry
+from tasks.release import ledger, promoting
+from tasks.registry import versions as registry
 import flows.promote
 import flows.rollback
 

@@ -15,11 +15,11 @@ from prefect.artifacts import create_table_artifact
 from models.body import record
 from serving.tables import METADATA, PREDICTIONS, UPCOMING
 from settings import get_settings
-from tasks.catalogue import fold
-from tasks.partitions import movie_table, write_partition
-from tasks.purging import PLACES, purge
-from tasks.store import Store, open_store
-from tasks.warehouse import MOVIES, connect, upsert
+from tasks.data.catalogue import fold
+from tasks.data.partitions import movie_table, write_partition
+from tasks.data.purging import PLACES, purge
+from tasks.data.warehouse import MOVIES, connect, upsert
+from tasks.foundation.store import Store, open_store
 
 OLD, NEW, CUT = date(2026, 1, 1), date(2026, 6, 1), date(2026, 3, 1)
 

@@ -27,15 +27,16 @@ from models.body import record
 from models.movie import INPUTS, Movie
 from models.scorer import Scorer
 from settings import PROJECT, get_settings
-from tasks import ledger, registry
-from tasks.bento import free_port
-from tasks.partitions import movie_table, write_partition
-from tasks.rating import rate, what_champion_lacks
-from tasks.registry import CHALLENGER, CHAMPION, RegistryAway, find, find_trained
-from tasks.report import shortened
-from tasks.store import open_store
-from tasks.tether import tethered
-from tasks.tmdb import now
+from tasks.data.partitions import movie_table, write_partition
+from tasks.data.tmdb import now
+from tasks.foundation.store import open_store
+from tasks.foundation.tether import tethered
+from tasks.learning.report import shortened
+from tasks.registry import versions as registry
+from tasks.registry.scoring import rate, what_champion_lacks
+from tasks.registry.versions import CHALLENGER, CHAMPION, RegistryAway, find, find_trained
+from tasks.release import ledger
+from tasks.release.targets.bento import free_port
 
 
 def collect_few(bodies: list[dict[str, Any]]) -> None:

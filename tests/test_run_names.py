@@ -17,9 +17,9 @@ from test_parameters import RIGHT, WRONG, flows
 
 from flows.pipeline import run_pipeline
 from settings import PROJECT
-from tasks.parameters import RULES
-from tasks.run_names import run_name
-from tasks.source import source_to_collect, source_to_learn_from
+from tasks.data.source import source_to_collect, source_to_learn_from
+from tasks.operations.parameters import RULES
+from tasks.operations.run_names import run_name
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
 

@@ -17,10 +17,10 @@ from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
 
 from models.body import record
 from settings import PROJECT, Settings
-from tasks.catalogue import list_partitions, read_catalogue
-from tasks.partitions import movie_table, write_partition
-from tasks.store import S3Store, open_store
-from tasks.tmdb import now
+from tasks.data.catalogue import list_partitions, read_catalogue
+from tasks.data.partitions import movie_table, write_partition
+from tasks.data.tmdb import now
+from tasks.foundation.store import S3Store, open_store
 
 
 def test_what_is_written_is_read_listed_and_deleted(server: S3Server) -> None:
@@ -68,7 +68,8 @@ def test_a_server_killed_in_the_middle_of_an_upload_leaves_no_half_partition(
     good = write_partition(store, movie_table([record(b, now()) for b in bodies[:9]]), slice="good", **facts)
 
     assert isinstance(store, S3Store)
-    monkeypatch.setattr("tasks.partitions.to_parquet", lambda table: os.urandom(200 << 20))  # takes a while to send
+    # It takes a while to send.
+    monkeypatch.setattr("tasks.data.partitions.to_parquet", lambda table: os.urandom(200 << 20))
     killer = threading.Timer(0.3, server.kill)
     killer.start()
     with pytest.raises((BotoCoreError, ClientError)):

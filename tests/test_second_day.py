@@ -22,11 +22,11 @@ from flows.collect import collect_movies
 from models.movie import MAX_BUDGET
 from sample import tmdb_server
 from settings import get_settings
-from tasks.catalogue import list_partitions, open_catalogue, read_catalogue
-from tasks.store import FolderStore
-from tasks.tmdb import TokenRefused
-from tasks.training import read_movies
-from tasks.warehouse import MOVIES
+from tasks.data.catalogue import list_partitions, open_catalogue, read_catalogue
+from tasks.data.tmdb import TokenRefused
+from tasks.data.warehouse import MOVIES
+from tasks.foundation.store import FolderStore
+from tasks.learning.training import read_movies
 
 Answer = Callable[[Request], Response | None]
 YEAR = (date(2019, 1, 1), date(2019, 12, 31))
@@ -94,7 +94,7 @@ def store(environment: Path, prefect_api: None) -> FolderStore:
 @pytest.fixture
 def tmdb(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> Any:
     world = World(monkeypatch)
-    monkeypatch.setattr("tasks.tmdb.random.uniform", lambda *_: 0.01)
+    monkeypatch.setattr("tasks.data.tmdb.random.uniform", lambda *_: 0.01)
     with serving_app(world) as url:
         for name, value in {"TMDB_BASE_URL": url, "TMDB_API_TOKEN": "t", "TMDB_RATE": "1000"}.items():
             monkeypatch.setenv(name, value)

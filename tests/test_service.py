@@ -27,8 +27,8 @@ from models.movie import INPUTS, Movie
 from models.questions import asked
 from serving.schema import MOST_EXPLAINED, BatchRequest
 from settings import PROJECT
-from tasks import registry
-from tasks.tmdb import now
+from tasks.data.tmdb import now
+from tasks.registry import versions as registry
 
 FULL: dict[str, Any] = {
     "title": "A test",
@@ -376,7 +376,7 @@ def test_the_description_is_complete_and_what_it_describes_holds(
 @contextmanager
 def another(world: World, **environment: str) -> Iterator[str]:
     """The champion's service once more, with an environment of its own."""
-    from tasks import bento
+    from tasks.release.targets import bento
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bento, "ALONE", bento.ALONE | environment)

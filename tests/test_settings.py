@@ -14,8 +14,8 @@ from conftest import SHARED
 from pydantic import ValidationError
 
 from settings import PROJECT, Settings, get_settings, make_folder, make_room, read_env_file, without_secrets
-from tasks.retrying import worth_another_try
-from tasks.store import open_store
+from tasks.foundation.retrying import worth_another_try
+from tasks.foundation.store import open_store
 
 MARK = "hunter2secret"
 # A wrong value of each setting, as a slip of the hand or of the clipboard makes it.
@@ -295,17 +295,21 @@ def test_an_address_is_shown_without_its_secrets() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "code"),
     [
-        ("WAREHOUSE_URL", f"postgresql://u:{MARK}@127.0.0.1:1/x", "from tasks.warehouse import connect; connect()"),
+        (
+            "WAREHOUSE_URL",
+            f"postgresql://u:{MARK}@127.0.0.1:1/x",
+            "from tasks.data.warehouse import connect; connect()",
+        ),
         (
             "OPTUNA_STORAGE",
             f"postgresql://u:{MARK}@127.0.0.1:1/x",
-            "from settings import get_settings; from tasks import tuning; tuning.time.sleep = print; "
+            "from settings import get_settings; from tasks.learning import tuning; tuning.time.sleep = print; "
             "tuning._open_study('s', get_settings().optuna_storage.get_secret_value(), 1)",
         ),
         (
             "MLFLOW_TRACKING_URI",
             f"http://u:{MARK}@127.0.0.1:1",
-            "from tasks import registry; client = registry.client(); import os; "
+            "from tasks.registry import versions as registry; client = registry.client(); import os; "
             "assert os.environ['MLFLOW_TRACKING_USERNAME'] == 'u'; registry.find('champion')",
         ),
     ],

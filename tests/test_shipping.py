@@ -14,12 +14,14 @@ from conftest import S3Server, World
 
 from flows.ship import ship_model
 from settings import get_settings
-from tasks import images, ledger, registry
-from tasks.bento import content_name
-from tasks.ledger import Shipment
-from tasks.registry import CHAMPION
-from tasks.shipping import CHAMPION_KEY, activate, complete
-from tasks.store import open_store
+from tasks.foundation.store import open_store
+from tasks.registry import versions as registry
+from tasks.registry.versions import CHAMPION
+from tasks.release import ledger
+from tasks.release.ledger import Shipment
+from tasks.release.shipping import CHAMPION_KEY, activate, complete
+from tasks.release.targets import images
+from tasks.release.targets.bento import content_name
 
 
 def test_targets_bring_those_that_they_need_in_the_order_of_work() -> None:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from tasks.slices import Slice, cache_days, change_slices, release_slices, split
+from tasks.data.slices import Slice, cache_days, change_slices, release_slices, split
 
 LOGICAL = date(2026, 6, 15)
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from settings import PROJECT, get_settings
-from tasks import starting
-from tasks.images import HEALTHCHECK
-from tasks.starting import wait_for
+from tasks.foundation import starting
+from tasks.foundation.starting import wait_for
+from tasks.release.targets.images import HEALTHCHECK
 
 
 def within(monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
@@ -56,4 +56,4 @@ def test_compose_gives_its_servers_as_long_to_start() -> None:
     periods = {name: service["healthcheck"]["start_period"] for name, service in services.items() if name != "worker"}
     assert periods == {"prefect": "300s", "mlflow": "300s"}
     assert "--start-period=300s" in HEALTHCHECK
-    assert "python -m tasks.mlflow_database" in services["mlflow"]["command"]
+    assert "python -m tasks.registry.mlflow_database" in services["mlflow"]["command"]

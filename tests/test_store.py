@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.store import FolderStore, S3Store, Store, open_store
+from tasks.foundation.store import FolderStore, S3Store, Store, open_store
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_no_litter(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write("a/b", b"old")
-    monkeypatch.setattr("tasks.store.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("tasks.foundation.store.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         store.write("a/b", b"new and longer")
     assert store.read("a/b") == b"old"

@@ -13,7 +13,7 @@ import pytest
 from conftest import World
 
 from settings import PROJECT
-from tasks.tether import tethered
+from tasks.foundation.tether import tethered
 
 SHELL = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done"
 
@@ -91,7 +91,7 @@ def killed(code: str, name: str) -> tuple[list[psutil.Process], list[psutil.Proc
 
 def test_the_sample_server_ends_with_a_killed_run(environment: object) -> None:
     server, family = killed(
-        "import time; from settings import get_settings; from tasks.source import open_tmdb\n"
+        "import time; from settings import get_settings; from tasks.data.source import open_tmdb\n"
         "with open_tmdb('sample', get_settings()): print('ready', flush=True); time.sleep(600)",
         "sample.tmdb_server",
     )
@@ -102,7 +102,7 @@ def test_the_sample_server_ends_with_a_killed_run(environment: object) -> None:
 @pytest.mark.timeout(300)
 def test_a_tried_bento_and_its_workers_end_with_a_killed_promotion(world: World) -> None:
     workers, family = killed(
-        "import time; from tasks.bento import running\n"
+        "import time; from tasks.release.targets.bento import running\n"
         f"with running({world.promoted['shipped'][0]!r}): print('ready', flush=True); time.sleep(600)",
         "_bentoml_impl.worker",
     )

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tasks import tmdb
-from tasks.slices import Changes, Slice
-from tasks.tmdb import RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, _seconds, gather
+from tasks.data import tmdb
+from tasks.data.slices import Changes, Slice
+from tasks.data.tmdb import RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, _seconds, gather
 
 TOKEN = "secret-token"
 Handler = Callable[[httpx.Request], httpx.Response]

@@ -11,9 +11,9 @@ from prefect import flow
 
 from flows.train import train_model
 from models import facts
-from tasks import registry
-from tasks.training import load_movies
-from tasks.tuning import search
+from tasks.learning.training import load_movies
+from tasks.learning.tuning import search
+from tasks.registry import versions as registry
 
 
 def test_the_new_version_is_challenger_with_all_that_is_known_of_it(world: World) -> None:
@@ -113,7 +113,7 @@ def test_texts_are_read_once_and_kept_from_run_to_run(
 ) -> None:
     texts = {text for text in rated["overview"] if text}
     monkeypatch.setattr("models.facts.known_sentiments", {})
-    monkeypatch.setattr("tasks.training.known_sentiments", facts.known_sentiments)
+    monkeypatch.setattr("tasks.learning.training.known_sentiments", facts.known_sentiments)
     load("sample", TODAY)
     monkeypatch.setattr("models.facts.read_sentiment", lambda text: pytest.fail(f"read again: {text}"))
     assert {facts.cached_sentiment(text) for text in texts}

@@ -13,10 +13,10 @@ from prefect import flow
 
 from models.body import record
 from settings import get_settings
-from tasks.partitions import movie_table, write_partition
-from tasks.store import Store, open_store
-from tasks.tmdb import now
-from tasks.training import ContractBroken, accepted_key, load_movies, read_movies, split
+from tasks.data.partitions import movie_table, write_partition
+from tasks.data.tmdb import now
+from tasks.foundation.store import Store, open_store
+from tasks.learning.training import ContractBroken, accepted_key, load_movies, read_movies, split
 
 
 @pytest.fixture

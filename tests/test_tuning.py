@@ -23,14 +23,14 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
 from settings import PROJECT
-from tasks import tuning
-from tasks.bento import free_port
-from tasks.tuning import DatabaseAway, search
+from tasks.learning import tuning
+from tasks.learning.tuning import DatabaseAway, search
+from tasks.release.targets.bento import free_port
 
 WORKER = """
 import sys
 import pandas as pd
-from tasks import tuning
+from tasks.learning import tuning
 tuning.HEARTBEAT, tuning.GRACE = 1, 4
 tuning.search(pd.read_pickle(sys.argv[1]), int(sys.argv[4]), 0, sys.argv[2], sys.argv[3],
               lambda message, *values: print(message % values, flush=True), sampler_seed=int(sys.argv[5]))

@@ -15,11 +15,11 @@ from models.questions import asked
 from serving.tables import METADATA, UPCOMING, connect
 from serving.upcoming import read_upcoming
 from settings import get_settings
-from tasks import registry
-from tasks.catalogue import read_catalogue
-from tasks.rating import rate, records
-from tasks.registry import CHAMPION
-from tasks.store import open_store
+from tasks.data.catalogue import read_catalogue
+from tasks.foundation.store import open_store
+from tasks.registry import versions as registry
+from tasks.registry.scoring import rate, records
+from tasks.registry.versions import CHAMPION
 
 DAY = TODAY - timedelta(days=400)  # the sample's movies end at TODAY
 

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from models.body import record
 from settings import get_settings
-from tasks.catalogue import purge
-from tasks.partitions import movie_table, write_partition
-from tasks.store import FolderStore, Store
-from tasks.tmdb import now
-from tasks.warehouse import MOVIES, bring_up_to_date, connect, remove, upsert
+from tasks.data.catalogue import purge
+from tasks.data.partitions import movie_table, write_partition
+from tasks.data.tmdb import now
+from tasks.data.warehouse import MOVIES, bring_up_to_date, connect, remove, upsert
+from tasks.foundation.store import FolderStore, Store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

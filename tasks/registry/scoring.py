@@ -1,0 +1,166 @@
+"""Rate movies by a registered fit, with the code that it was fitted with, in a process of its own.
+
+A model of last month stays comparable when `models/` has changed since: its code lies beside it in the registry. Both
+are held to the digests on the version before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.facts import RawMovie, iterate
+from models.movie import Movie
+from models.promotion import Predictions
+from tasks.foundation.run_log import log
+from tasks.learning.training import LEVELS
+from tasks.registry import versions as registry
+from tasks.registry.versions import Version
+from tasks.release import ledger
+
+SECONDS = 600
+# What all versions of models/ keep: the list of trusted types; ratings with intervals, reasons, and the linear member's
+# ratings, of raw movies.
+PROGRAM = """
+import json, sys
+from skops import io
+from models.estimator import TRUSTED_TYPES
+model = io.load(sys.argv[1], trusted=TRUSTED_TYPES)
+asked = json.load(sys.stdin)
+movies, most = asked["movies"], asked["reasons"]
+answers = [[v.tolist() for v in model.predict_interval(movies, level)] for level in asked["levels"]]
+reasons = [[vars(r) for r in model.explain(movie)[1][:most]] for movie in movies] if most else []
+linear = model.linear(movies).tolist() if movies else []
+json.dump({"answers": answers, "reasons": reasons, "linear": linear}, sys.stdout)
+"""
+
+
+@dataclass(frozen=True)
+class Rated:
+    """Ratings of n movies, and the ends of their intervals by level."""
+
+    ratings: NDArray[np.float64]
+    intervals: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    reasons: list[list[dict[str, Any]]] = field(default_factory=list)  # field, points and words, the weightiest first
+    linear: NDArray[np.float64] | None = None  # what the linear member alone says
+
+    def table(self) -> NDArray[np.float64]:
+        """Return all that it says in n rows: the rating, then both ends of each interval."""
+        return np.column_stack([self.ratings, *(end for ends in self.intervals.values() for end in ends)])
+
+    @property
+    def predictions(self) -> Predictions:
+        """What the gate takes."""
+        return Predictions(self.ratings, self.intervals)
+
+    def part(self, first: int, count: int) -> Rated:
+        """Return what was said of so many movies, from one on."""
+        rows = slice(first, first + count)
+        ends = {level: (low[rows], high[rows]) for level, (low, high) in self.intervals.items()}
+        linear = None if self.linear is None else self.linear[rows]
+        return Rated(self.ratings[rows], ends, self.reasons[rows], linear)
+
+    def inside(self, actual: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
+        """Return which of n actual ratings fall into the interval at a level."""
+        low, high = self.intervals[level]
+        return (actual >= low) & (actual <= high)
+
+
+def rate(
+    version: Version,
+    fit: Literal["model", "judged"],
+    movies: Iterable[RawMovie | Movie] | pd.DataFrame,
+    levels: Sequence[float] = LEVELS,
+    reasons: int = 0,
+    code: Path | None = None,
+) -> Rated:
+    """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
+
+    A frame holds finished records, a `Movie` is a question; other raw movies are either, as they are. `reasons` is how
+    many of each are wanted; `code` is a folder with another package `models` than its own. Raises LookupError where a
+    stored file is gone, RuntimeError where it is not the one that was registered, or where the code fails on them.
+    """
+    if isinstance(movies, pd.DataFrame):
+        rows = records(movies)
+    else:
+        rows = [movie.told() if isinstance(movie, Movie) else movie for movie in movies]
+    with tempfile.TemporaryDirectory() as folder:
+        model, its_own = registry.download(version, fit, Path(folder))
+        code = code or its_own
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", PROGRAM, str(model)],
+                input=json.dumps({"movies": rows, "levels": list(levels), "reasons": reasons}, default=_plain),
+                env=os.environ | {"PYTHONPATH": str(code), "PYTHONWARNINGS": "ignore"},
+                cwd=code, capture_output=True, text=True, timeout=SECONDS, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{version.label} took more than {SECONDS} s to rate {len(rows)} movies") from None
+    if done.returncode:
+        raise RuntimeError(f"{version.label} cannot rate {len(rows)} movies:\n{done.stderr[-2000:]}")
+    said: dict[str, Any] = json.loads(done.stdout)
+    parts = [[np.array(values, dtype=float) for values in answer] for answer in said["answers"]]
+    intervals = {level: (low, high) for level, (_, low, high) in zip(levels, parts, strict=True)}
+    return Rated(parts[0][0], intervals, said["reasons"], np.array(said["linear"], dtype=float))
+
+
+def records(movies: pd.DataFrame) -> list[RawMovie]:
+    """Return the movies of a frame as the raw records that a registered model takes."""
+    return list(iterate(registry.inputs(movies)))
+
+
+def rated_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[np.float64] | None:
+    """Return the champion's ratings of a hold-out, if there is a champion of the same ratings that never saw it.
+
+    One that cannot rate, as its files were lost or its code fails, is warned of: no training may end for want of a row.
+    """
+    champion = registry.current_champion()
+    if champion is None:
+        return None
+    try:
+        alike = all(champion.tags[name] == tags[name] for name in ("source", "synthetic"))
+        if not alike or pd.Timestamp(champion.tags["judged_until"]) >= holdout["release_date"].min():
+            return None
+        return rate(champion, "judged", holdout).ratings
+    except (LookupError, RuntimeError) as error:
+        log().warning("the champion %s is not compared with: %s", champion.label, error)
+        return None
+
+
+def what_champion_lacks() -> str:
+    """Say what the registry lost of the champion, its alias, itself or its files, and what to do; "" for nothing."""
+    champion, promoted = registry.current_champion(), ledger.champions(ledger.read())
+    label, lost = champion.label if champion else "", ""
+    if champion:
+        try:
+            for fit in ("judged", "model"):
+                with tempfile.TemporaryDirectory() as folder:
+                    registry.download(champion, fit, Path(folder))
+        except (LookupError, RuntimeError) as error:
+            lost = str(error)
+    elif promoted:
+        label, lost = f"v{promoted[-1]}", "the registry has no alias champion"
+        with contextlib.suppress(LookupError):
+            registry.find(str(promoted[-1]))
+            lost += ", though it has the version"
+    return lost and (
+        f"{label} is champion, but not whole: {lost}. Restore the registry's database and files from a backup, set the "
+        "alias back with python -m flows.promote --restore, or promote another version"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Write what JSON has no word for: arrays of a frame, and dates."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value.isoformat()

@@ -1,0 +1,435 @@
+"""MLflow: what was tried, what came of it, and which version is champion.
+
+One run a training, with the code of `models/` as it was. Under one registered version live two fits of the same recipe:
+`model`, fitted on everything known, is what ships; `judged`, fitted before the hold-out, is what its metrics speak of
+and what later versions are compared with. Both are saved as skops, without pickle. Aliases: `challenger` is
+the newest version, `champion` the one in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+from prefect import runtime, task
+
+from models.estimator import RatingModel
+from models.movie import INPUTS, Movie
+from settings import PROJECT, get_settings, make_room, without_passwords, without_secrets
+from tasks.data.tmdb import now
+from tasks.foundation.retrying import RETRIED
+from tasks.learning.report import model_card, plots, save, shortened
+from tasks.learning.training import as_of_data, by_slice, comparison
+from tasks.learning.tuning import Tuned
+from tasks.registry import flavour
+from tasks.registry.mlflow_database import LOCKED, RegistryAway, make_ready
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+EXPERIMENT = "premiere"
+CODE = "code/models"  # where in a run the code lies
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is MLflow's word for a missing alias
+DESCRIPTION = 5_000  # characters that MLflow keeps of one
+SERVING_PACKAGES = ("scikit-learn", "skops", "xgboost-cpu", "lightgbm", "textblob", "pandas", "pydantic")
+CREW = ("cast", "directors", "writers", "producers", "cinematographers", "composers", "editors")
+# What a registered model shows as its input is invented: what TMDB wrote may not lie in a registry for good.
+EXAMPLE: dict[str, Any] = {
+    "title": "An Invented Movie",
+    "original_title": "An Invented Movie",
+    "overview": "Two sisters keep a lighthouse that no ship needs any more.",
+    "tagline": "Somebody has to.",
+    "genres": ["Drama"],
+    "release_date": "2027-03-05",
+    "original_language": "en",
+    "spoken_languages": ["en"],
+    "runtime": 96.0,
+    "budget": 2_000_000.0,
+    "production_companies": [{"name": "Invented Pictures", "id": "900000001"}],
+    "production_countries": [{"name": "Ireland", "id": "IE"}],
+    "belongs_to_collection": {"name": "Invented Movies", "id": "900000002"},
+    **{role: [{"name": "Somebody Invented", "id": "900000003"}] for role in CREW},
+}
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version: its number, the address of its files, and what is known of it."""
+
+    number: int
+    run_id: str
+    tags: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """How it is called everywhere outside MLflow: v7."""
+        return f"v{self.number}"
+
+
+def client() -> Any:
+    """Return an MLflow client of the configured registry; MLflow is imported only here and is slow to.
+
+    A database in a file may be locked for a while by a backup or a page: it is waited for. A new one is made. Raises
+    RegistryAway, with what to do, for one that was left half made.
+    """
+    warnings.filterwarnings("ignore", module="mlflow")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    uri = _tracking_uri()
+    make_ready(uri)
+    mlflow.set_tracking_uri(f"{uri}?timeout={LOCKED}" if uri.startswith("sqlite:") and "?" not in uri else uri)
+    return mlflow.MlflowClient()
+
+
+def _tracking_uri() -> str:
+    """Return MLflow's address. Its errors quote it: user and password of a server go where MLflow takes them, too."""
+    uri = get_settings().mlflow_tracking_uri.get_secret_value()
+    if not uri.startswith("http"):
+        return make_room(uri, "MLFLOW_TRACKING_URI")
+    parts = urlsplit(uri)
+    if parts.username:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+    return without_secrets(uri)
+
+
+def check_registry() -> None:
+    """Raise RegistryAway, with what to do about it, unless MLflow answers and takes a tag and a file."""
+    uri = without_secrets(get_settings().mlflow_tracking_uri.get_secret_value())
+    try:
+        with _impatient(), tempfile.TemporaryDirectory() as folder:
+            mlflow_client = client()
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            experiment = mlflow_client.get_experiment(_experiment(mlflow_client))
+            mlflow_client.set_experiment_tag(experiment.experiment_id, "written", now().isoformat())
+            (Path(folder) / "written.txt").write_text(now().isoformat())
+            files: Any = get_artifact_repository(experiment.artifact_location)
+            files.log_artifact(str(Path(folder) / "written.txt"))
+    except RegistryAway as error:
+        raise RegistryAway(f"nothing was trained: {error}") from None
+    except Exception as error:
+        raise RegistryAway(
+            without_passwords(
+                f"nothing was trained: MLflow at {uri} does not answer, or cannot be written to: {str(error)[:500]}. "
+                "Start it, mend the rights on its database and its files, or mend MLFLOW_TRACKING_URI"
+            )
+        ) from None  # MLflow's own errors show its address with the password
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Ask a server a few times within seconds, not for minutes, while the block runs."""
+    hasty = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+    before = {name: os.environ.get(name) for name in hasty}
+    os.environ.update(hasty)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def inputs(movies: pd.DataFrame) -> pd.DataFrame:
+    """Return the raw facts that a registered model takes, as its signature wants them: dates as ISO text."""
+    frame = movies[list(INPUTS)].copy()
+    frame["release_date"] = pd.to_datetime(movies["release_date"]).dt.strftime("%Y-%m-%d")
+    return frame
+
+
+@task(
+    name="register",
+    task_run_name="register {tags[family]} as of {tags[as_of]}",
+    **RETRIED | {"retry_delay_seconds": 5},
+)
+def register(
+    shipped: RatingModel,
+    judged: RatingModel,
+    holdout: pd.DataFrame,
+    recipe: Tuned,
+    metrics: dict[str, float],
+    tags: dict[str, str],
+) -> Version:
+    """Log a training run with both fits and return the new version, which becomes challenger.
+
+    Tried again, it registers nothing twice: the tag `training` names the training, of which there is one version.
+    """
+    version = find_trained({"training": tags["training"]}) or _register(shipped, judged, holdout, recipe, metrics, tags)
+    set_alias(CHALLENGER, version)
+    return version
+
+
+def _register(
+    shipped: RatingModel,
+    judged: RatingModel,
+    holdout: pd.DataFrame,
+    recipe: Tuned,
+    metrics: dict[str, float],
+    tags: dict[str, str],
+) -> Version:
+    """Make the run and, last of all and in one step, the version.
+
+    The run holds its trials as nested runs, the hold-out as its data set, the slices, the plots and the model card. The
+    runs of an earlier try, which came to no version, are removed.
+    """
+    mlflow_client = client()
+    import mlflow
+
+    name, trials = get_settings().model_name, recipe.trials
+    params = {"family": recipe.family, **recipe.params, "linear_share": recipe.linear_share, "seed": tags["seed"]}
+    metrics = metrics | {"tuning_rmse": recipe.rmse}
+    experiment = _experiment(mlflow_client)
+    for half in mlflow_client.search_runs([experiment], f"tags.training = '{tags['training']}'", max_results=10_000):
+        mlflow_client.delete_run(half.info.run_id)
+    mlflow.set_experiment(experiment_id=experiment)
+    raw, example = inputs(holdout), inputs(pd.DataFrame([Movie(**EXAMPLE).facts()]))
+    parts = by_slice(judged, holdout)
+    card = model_card(tags, params, comparison(metrics, params["family"]), metrics, parts)
+    run_name = f"{params['family']} as of {tags['as_of']}"
+    with mlflow.start_run(run_name=run_name, tags=tags) as run, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.log_params(params)
+        mlflow.log_metrics(metrics)
+        mlflow.log_table(pd.DataFrame(trials), "trials.json")
+        mlflow.log_table(pd.DataFrame(parts), "slices.json")
+        mlflow.log_text(card, "model_card.md")
+        facts = raw.drop(columns=[name for name in raw if raw[name].map(type).isin((list, dict)).any()])
+        mlflow.log_input(
+            mlflow.data.pandas_dataset.from_pandas(facts, name=f"{tags['source']}-{tags['data']}"), context="hold-out"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            save(plots(judged, holdout, trials), Path(folder))
+            mlflow.log_artifacts(folder, "plots")
+        for path in model_code(PROJECT):
+            mlflow.log_artifact(str(path), CODE)
+        _log_trials(mlflow_client, run.info, trials, tags["training"])
+        logged = {
+            fit: mlflow.models.Model.log(
+                None,
+                flavour,
+                name=fit,
+                model=model,
+                input_example=example,
+                pip_requirements=[f"{package}=={installed(package)}" for package in SERVING_PACKAGES],
+            )
+            for fit, model in (("model", shipped), ("judged", judged))
+        }
+    digests = {
+        name: content_hash(Path(mlflow.artifacts.download_artifacts(logged[fit].model_uri)))
+        for name, fit in (("sha256", "model"), ("judged_sha256", "judged"))
+    }
+    digests["code_sha256"] = code_digest(PROJECT)
+    if not mlflow_client.search_registered_models(f"name = '{name}'"):
+        mlflow_client.create_registered_model(name, description="Predicts a movie's rating before its premiere.")
+    created = mlflow_client.create_model_version(
+        name,
+        source=logged["model"].model_uri,
+        run_id=run.info.run_id,
+        model_id=logged["model"].model_id,
+        description=shortened(card, DESCRIPTION, "the run's model_card.md"),
+        tags=tags | digests | {"judged_uri": logged["judged"].model_uri},
+    )
+    return find(str(created.version))
+
+
+def describe(judged: RatingModel, movies: pd.DataFrame, source: str, known_on: date) -> dict[str, str]:
+    """Return what a person asks of a version, as tags: when, from what, by which code, in which training.
+
+    `known_on` is the day whose knowledge it learned from; `as_of` is the day after the newest movie of it.
+    """
+    return {
+        "training": str(runtime.flow_run.id or uuid.uuid4()),
+        "known_on": str(known_on),
+        "as_of": str(as_of_data(movies)),
+        "judged_until": judged.learned_until_,
+        "family": judged.family,
+        "synthetic": str(source == "sample").lower(),
+        "movies": str(len(movies)),
+        "commit": commit(),
+        "lock": lock_hash(),
+        "trained_at": now().isoformat(),
+    }
+
+
+def _log_trials(mlflow_client: Any, parent: Any, trials: list[dict[str, Any]], training: str) -> None:
+    """Log each trial as a nested run, in one request a run."""
+    from mlflow.entities import Metric, Param
+
+    for trial in trials:
+        tags = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial {trial['number']}", "training": training}
+        nested = mlflow_client.create_run(parent.experiment_id, tags=tags)
+        params = [Param(name, str(value)) for name, value in trial.items() if name not in ("number", "rmse")]
+        stamp = nested.info.start_time
+        mlflow_client.log_batch(nested.info.run_id, [Metric("tuning_rmse", trial["rmse"], stamp, 0)], params)
+        mlflow_client.set_terminated(nested.info.run_id)
+
+
+def find(number_or_alias: str) -> Version:
+    """Return a version by its number, or the one that an alias points to now.
+
+    Raises LookupError, with what to do about it, where there is none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name = get_settings().model_name
+    mlflow_client = client()
+    try:
+        if number_or_alias.isdigit():
+            found = mlflow_client.get_model_version(name, number_or_alias)
+        else:
+            found = mlflow_client.get_model_version_by_alias(name, number_or_alias)
+    except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise  # the registry does not answer: that is not the same as having nothing
+        raise LookupError(
+            f"the registry has no {number_or_alias} of model {name}: train one first, with python -m flows.train"
+            + (", and promote it, with python -m flows.promote" if number_or_alias == CHAMPION else "")
+        ) from error
+    return Version(int(found.version), found.run_id, dict(found.tags))
+
+
+def current_champion() -> Version | None:
+    """Return the champion, or None where there is none yet."""
+    try:
+        return find(CHAMPION)
+    except LookupError:
+        return None
+
+
+def find_trained(tags: dict[str, str]) -> Version | None:
+    """Return the newest version that carries all these tags and whose files are there, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        versions = client().search_model_versions(f"name = '{get_settings().model_name}'")
+    except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise
+        return None
+    alike = [Version(int(v.version), v.run_id, dict(v.tags)) for v in versions if tags.items() <= v.tags.items()]
+    newest = sorted(alike, key=lambda version: version.number, reverse=True)
+    return next((version for version in newest if has_files(version)), None)
+
+
+def has_files(version: Version) -> bool:
+    """Say whether the fits of a version and its code lie in the registry, as far as listing them tells."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    wanted = {model_uri(version): "model.skops", version.tags.get("judged_uri", ""): "model.skops"}
+    wanted |= {f"runs:/{version.run_id}/{CODE}": "estimator.py"}
+    try:
+        listed = {uri: mlflow.artifacts.list_artifacts(artifact_uri=uri) for uri in wanted}
+    except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise
+        return False
+    return all(any(Path(f.path).name == wanted[uri] and f.file_size for f in files) for uri, files in listed.items())
+
+
+def set_alias(alias: str, version: Version) -> None:
+    """Point an alias to a version."""
+    client().set_registered_model_alias(get_settings().model_name, alias, str(version.number))
+
+
+def tag_version(version: Version, tags: dict[str, str]) -> None:
+    """Write facts onto a version."""
+    mlflow_client = client()
+    for key, value in tags.items():
+        mlflow_client.set_model_version_tag(get_settings().model_name, str(version.number), key, value)
+
+
+def run_metrics(version: Version) -> dict[str, float]:
+    """Return the metrics of the run that made a version."""
+    return dict(client().get_run(version.run_id).data.metrics)
+
+
+def download(version: Version, fit: Literal["model", "judged"], folder: Path) -> tuple[Path, Path]:
+    """Bring a fit and the code that it was fitted with into a folder; return the model's file and the code's folder.
+
+    Raises LookupError where either cannot be had, RuntimeError where it is not what was registered.
+    """
+    client()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    uri = model_uri(version) if fit == "model" else version.tags.get("judged_uri", "")
+    try:
+        fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder / "fit")))
+        code = Path(mlflow.artifacts.download_artifacts(f"runs:/{version.run_id}/code", dst_path=str(folder)))
+        digest = content_hash(fetched)
+    except (MlflowException, OSError) as error:
+        why = without_passwords(str(getattr(error, "strerror", None) or error))
+        raise LookupError(f"{version.label}: its fit `{fit}` at {uri}, or its code, is not to be had: {why}") from error
+    found = {"sha256" if fit == "model" else "judged_sha256": digest, "code_sha256": code_digest(code)}
+    for name, digest in found.items():
+        if version.tags.get(name) != digest:
+            raise RuntimeError(f"{version.label}: {name} is {digest}, registered was {version.tags.get(name)}")
+    return fetched / "model.skops", code
+
+
+def model_uri(version: Version) -> str:
+    """Return MLflow's address of what ships."""
+    return f"models:/{get_settings().model_name}/{version.number}"
+
+
+def content_hash(folder: Path) -> str:
+    """Return the SHA-256 of the stored model file: the same in the registry, in a bento and in an image."""
+    return hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
+
+
+def model_code(folder: Path) -> list[Path]:
+    """Return the files of the package `models` in a folder: what a fit needs to be loaded."""
+    return sorted((folder / "models").glob("*.py"))
+
+
+def code_digest(folder: Path) -> str:
+    """Return the SHA-256 of the package `models` in a folder."""
+    digest = hashlib.sha256()
+    for path in model_code(folder):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def lock_hash() -> str:
+    """Return a digest of the locked libraries."""
+    return hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()[:12]
+
+
+def commit() -> str:
+    """Return the commit of the project's checkout, or SOURCE_COMMIT where there is no checkout or no git."""
+    if not (PROJECT / ".git").exists() or not shutil.which("git"):
+        return get_settings().source_commit
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or get_settings().source_commit
+
+
+def _experiment(mlflow_client: Any) -> str:
+    """Return the experiment's id. With a database as registry its files go beside that database."""
+    found = mlflow_client.get_experiment_by_name(EXPERIMENT)
+    if found:
+        return str(found.experiment_id)
+    uri = _tracking_uri()
+    location = None
+    if uri.startswith("sqlite:///"):
+        location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+    return str(mlflow_client.create_experiment(EXPERIMENT, artifact_location=location))
