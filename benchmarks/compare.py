@@ -28,17 +28,19 @@ from xgboost import XGBRegressor
 from models.body import record
 from models.estimator import RatingModel
 from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, segments
-from models.facts import cached_sentiment, iterate, written
+from models.facts import iterate, written
 from models.features import MovieFeatures
 from models.folds import learnable
 from models.linear import LinearText
 from models.movie import INPUTS, is_told
 from models.questions import FORM, PITCH, RECORD, TYPED, WAYS, asked
+from models.sentiment import Sentiments
 from settings import PROJECT
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 
 REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)
+SENTIMENTS = Sentiments()  # each text is read once
 LARGE = 300  # movies of a segment whose coverage is shown
 TRAILING = "trailing five-year mean"
 # What else may be told, beside the ways of asking that a model is held to.
@@ -166,7 +168,7 @@ def system_a(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64]:
         genre = movies["genres"].map(lambda g: codes["genre"].get(g[0] if g else "", -1))
         language = movies["original_language"].map(lambda v: codes["language"].get(v, -1))
         words = movies["overview"].fillna("")
-        polarity = words.map(lambda text: cached_sentiment(text)[0])
+        polarity = words.map(lambda text: SENTIMENTS(text)[0])
         return np.column_stack([movies["runtime"], genre, language, polarity, words.str.len()]).astype(float)
 
     first = pd.unique(train["genres"].map(lambda g: g[0] if g else ""))
@@ -207,7 +209,7 @@ def pitches_alone(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64
     features = MovieFeatures().fit(train)
     rows, weights = learnable(train, test["release_date"].min())
     learned, judged = ([asked(r, PITCH) for r in iterate(movies)] for movies in (train.iloc[rows], test))
-    table, texts = features.transform(learned, sentiment=cached_sentiment), [written(m) for m in learned]
+    table, texts = features.transform(learned, sentiment=SENTIMENTS), [written(m) for m in learned]
     ratings = train["vote_average"].to_numpy(dtype=float)[rows]
     trees = RatingModel("lightgbm").learner().fit(table, ratings, sample_weight=weights[rows])
     linear = LinearText().fit(table, texts, ratings, weights[rows], features.columns_)

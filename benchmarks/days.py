@@ -17,7 +17,7 @@ from models.body import record
 from sample import generator
 from tasks.data.catalogue import fold, list_partitions, open_catalogue, purge
 from tasks.data.partitions import movie_table, write_partition
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import FolderStore
 
 FIRST, DAYS, TOLD = date(2023, 1, 1), 1000, (10, 100, 1000)

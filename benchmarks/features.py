@@ -17,7 +17,7 @@ from models.facts import iterate
 from models.features import MovieFeatures
 from sample import generator
 from settings import PROJECT
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 
 
 def seconds(function: Callable[[], object], repeats: int = 3) -> float:

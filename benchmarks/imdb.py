@@ -13,7 +13,7 @@ from pathlib import Path
 
 from settings import PROJECT
 from tasks.data.imdb import BASICS, RATINGS, read_movies
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 
 TITLES, MOVIES, RATED = 12_000_000, 720_000, 1_600_000
 

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from textblob import TextBlob
 
+from models.budgets import budget_level
 from models.estimator import RatingModel
 from models.facts import (
     _SEQUEL,
@@ -32,7 +33,7 @@ from models.facts import (
     TOLD,
     written,
 )
-from models.features import MovieFeatures, _budget_level
+from models.features import MovieFeatures
 from models.movie import Movie, is_told
 from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS
 
@@ -53,7 +54,7 @@ def pandas_facts(frame: pd.DataFrame, features: MovieFeatures) -> pd.DataFrame:
     out["budget_log"] = np.log(budget.where(budget >= LEAST_BUDGET))
     told["budget"] &= out["budget_log"].notna()
     out["budget_relative"] = out["budget_log"] - assumed.dt.year.apply(
-        lambda year: _budget_level(*features.budgets_, year, None)
+        lambda year: budget_level(*features.budgets_, year, None)
     )
     genres = frame["genres"].apply(GENRE_WORDS.read)
     for name in GENRES:

@@ -26,7 +26,7 @@ from models.body import record
 from models.movie import Movie
 from sample.generator import movies as sample_movies
 from settings import PROJECT
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.registry import versions as registry
 from tasks.release.targets import bento
 

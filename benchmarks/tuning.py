@@ -18,7 +18,7 @@ import pandas as pd
 from models.body import record
 from sample.generator import movies as sample_movies
 from settings import PROJECT
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 
 TRIALS = 12
 WORKER = """

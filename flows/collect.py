@@ -28,7 +28,7 @@ from tasks.data.collecting import (
 )
 from tasks.data.purging import purge_old
 from tasks.data.slices import HISTORY_YEARS, first_release
-from tasks.data.source import SourceName, open_tmdb, source_to_collect
+from tasks.data.source import SourceName, open_source, source_to_collect
 from tasks.data.warehouse import mirror
 from tasks.foundation.store import open_store
 from tasks.operations.command_line import run_from_shell
@@ -82,19 +82,19 @@ def collect_movies(
     there, gone = fresh_partitions(store, before, logical_date), known_gone(before, logical_date)
     fresh = {name for name, partition in there.items() if is_settled(partition)}
     partitions = []
-    with open_tmdb(source, settings) as tmdb:
-        slices = plan_slices(tmdb, start, end, min_votes, logical_date, set(there))
+    with open_source(source, settings) as opened:
+        slices = plan_slices(opened, start, end, min_votes, logical_date, set(there))
         log.info("%s to %s: %d slices of release dates, %d of them fresh", start, end, len(slices), len(fresh))
         for piece in slices:
-            partitions.append(read_slice(tmdb, piece, logical_date, there.get(piece.name), gone))
+            partitions.append(read_slice(opened, piece, logical_date, there.get(piece.name), gone))
             check_refused(partitions, max_refused)
         if daily:
             ranges = plan_changes(before, logical_date, settings.tmdb_max_age_days)
             wanted = known_ids(source).keys() - ids_of([p for p in partitions if p.slice not in there])
-            for days in fit_changes(tmdb, ranges, set(there)):
-                partitions.append(read_slice(tmdb, days, logical_date, there.get(days.name), gone, wanted))
+            for days in fit_changes(opened, ranges, set(there)):
+                partitions.append(read_slice(opened, days, logical_date, there.get(days.name), gone, wanted))
             read = {p.slice for p in partitions}
-            partitions += ask_again(tmdb, [p for p in before if p.slice not in read], logical_date)
+            partitions += ask_again(opened, [p for p in before if p.slice not in read], logical_date)
     fold_catalogue(source)
     show_slices(source, partitions, fresh, logical_date)
     mirror(source)

@@ -20,8 +20,8 @@ from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.run_names import run_name
 from tasks.operations.summary import pick_movie, summarise
 from tasks.registry.versions import current_champion
-from tasks.release.ledger import Target
 from tasks.release.targets.bento import ask_service, build_bento
+from tasks.release.targets.shipment import Target
 
 
 @flow(name="premiere", flow_run_name=run_name("premiere", source_to_collect))

@@ -16,13 +16,14 @@ from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.run_names import run_name
 from tasks.registry.versions import CHALLENGER, current_champion, find
-from tasks.release.ledger import Target
-from tasks.release.promoting import alone, approved, compare, finish_move, promote, ship
+from tasks.release.moving import champion_lock, finish_move
+from tasks.release.promoting import approved, compare, promote, ship
 from tasks.release.reconciling import adopt as adopt_alias
 from tasks.release.reconciling import require_agreement
 from tasks.release.reconciling import restore as restore_alias
 from tasks.release.targets.bento import build_bento, try_bento
 from tasks.release.targets.probing import LATENCY_MS
+from tasks.release.targets.shipment import Target
 
 
 @flow(name="promote-model", flow_run_name=run_name("promote"))
@@ -63,7 +64,7 @@ def promote_model(
     log = get_run_logger()
     gate = Gate(confidence, segment_margin, coverage_margin, interval_margin, refresh_days, refresh_margin)
     try:
-        with alone() as held:
+        with champion_lock() as held:
             moved = finish_move(held)
             if not moved and (adopt or restore):
                 moved = adopt_alias(held) if adopt else restore_alias(held)
@@ -86,7 +87,7 @@ def promote_model(
             try_bento(challenger, build_bento(challenger), latency_ms)
         if require_approval and not approved(challenger, verdict.reason):
             return news | {"promoted": False, "reason": "a person declined", "shipped": []}
-        with alone() as held:
+        with champion_lock() as held:
             record = promote(challenger, champion, verdict, ship_to, held)
     except Taken as taken:
         log.warning("nothing was done: %s", taken)

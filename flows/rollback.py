@@ -10,7 +10,8 @@ from prefect import flow, get_run_logger
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.run_names import run_name
-from tasks.release.promoting import alone, finish_move, roll_back
+from tasks.release.moving import champion_lock, finish_move
+from tasks.release.promoting import roll_back
 from tasks.release.reconciling import require_agreement
 
 
@@ -28,7 +29,7 @@ def rollback_model(reason: str = "", leave: int | None = None) -> dict[str, str 
     """
     check_parameters(**locals())
     log = get_run_logger()
-    with alone() as held:
+    with champion_lock() as held:
         record = finish_move(held)
         if record:
             log.warning("an earlier run had begun to move to v%s, which is finished; nothing else was done", record.to)

@@ -11,9 +11,10 @@ from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.run_names import run_name
 from tasks.registry.versions import CHAMPION, find
-from tasks.release.ledger import Target
-from tasks.release.promoting import alone, finish_move, ship
+from tasks.release.moving import champion_lock, finish_move
+from tasks.release.promoting import ship
 from tasks.release.reconciling import require_agreement
+from tasks.release.targets.shipment import Target
 
 
 @flow(name="ship-model", flow_run_name=run_name("ship"))
@@ -26,7 +27,7 @@ def ship_model(to: list[Target] = ["registry"]) -> dict[str, str]:  # noqa: B006
     """
     check_parameters(**locals())
     log = get_run_logger()
-    with alone() as held:
+    with champion_lock() as held:
         finish_move(held)
         require_agreement()
         shipments = ship(find(CHAMPION), to, held)

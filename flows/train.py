@@ -11,24 +11,19 @@ from prefect import flow, get_run_logger, runtime
 
 from settings import get_settings
 from tasks.data.source import RatingsName, source_to_learn_from
-from tasks.learning.training import (
-    fit,
-    identify,
-    judge,
-    keep_sentiments,
-    load_movies,
-    show_comparison,
-    split,
-    study_facts,
-    study_name,
-    tuned,
-)
+from tasks.learning.features import feature_table
+from tasks.learning.fitting import fit
+from tasks.learning.identity import describe, identify, study_facts, study_name, tuned
+from tasks.learning.judging import judge, show_comparison
+from tasks.learning.loading import accept_catalogue, load_movies, split
+from tasks.learning.report import write_report
 from tasks.learning.tuning import tune
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.run_names import run_name
-from tasks.registry.scoring import rated_by_champion, what_champion_lacks
-from tasks.registry.versions import CHALLENGER, check_registry, describe, find_trained, register, run_metrics, set_alias
+from tasks.registry.publishing import register
+from tasks.registry.versions import CHALLENGER, check_registry, find_trained, run_metrics, set_alias
+from tasks.release.champion import scored_by_champion, what_champion_lacks
 
 
 @flow(name="train-model", flow_run_name=run_name("train", source_to_learn_from))
@@ -57,15 +52,17 @@ def train_model(
     if lacking:
         log.warning("%s; training goes on without it", lacking)
     as_of = as_of or runtime.flow_run.scheduled_start_time.date()
+    accept_catalogue(source, as_of)
     movies = load_movies(source, as_of)
     question = identify(movies, source, trials, seed)
     version = find_trained(question)
     if not version:
         train, holdout = split(movies)
         log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))
+        tables = feature_table(movies, train, holdout, source)
         storage = settings.optuna_storage.get_secret_value()
         facts = study_facts(movies, source, seed)
-        best = tune(train, trials, seed, study_name(facts), storage, minutes, facts=facts)
+        best = tune(tables.train, trials, seed, study_name(facts), storage, minutes, facts=facts)
         question |= tuned(len(best.trials))
         if len(best.trials) < trials:
             words = "%d of %d trials were answered in %g minutes: train again, and the search goes on"
@@ -75,13 +72,13 @@ def train_model(
         log.info("%s was trained on the same data with the same code: nothing to do", version.label)
         set_alias(CHALLENGER, version)
     else:
-        judged = fit(train, best, seed, "before the hold-out")
+        judged = fit(tables.train, best, seed, "before the hold-out")
         asked = {"trials": str(trials), "begun_from": best.begun_from}
         tags = question | asked | describe(judged, movies, source, as_of)
-        figures = judge(judged, train, holdout, rated_by_champion(holdout, tags))
-        shipped = fit(movies, best, seed, "on everything")
-        keep_sentiments(movies, source)
-        version = register(shipped, judged, holdout, best, figures, tags)
+        judgement = judge(judged, tables.holdout, train, holdout, scored_by_champion(holdout, tags))
+        shipped = fit(tables.everything, best, seed, "on everything")
+        report = write_report(judged, tables.holdout, holdout, best, judgement, tags)
+        version = register(shipped, judged, holdout, report, tags)
     figures = run_metrics(version)
     show_comparison(figures, f"{version.tags['family']} {version.label}", source)
     log.info("%s: hold-out RMSE %.3f", version.label, figures["holdout_rmse"])

@@ -12,7 +12,9 @@ from prefect import flow, runtime
 
 from settings import get_settings
 from tasks.data.source import RatingsName, source_to_learn_from
-from tasks.learning.training import load_movies, split, study_facts, study_name
+from tasks.learning.features import feature_table
+from tasks.learning.identity import study_facts, study_name
+from tasks.learning.loading import load_movies, split
 from tasks.learning.tuning import tune
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
@@ -41,10 +43,11 @@ def tune_worker(
     settings = get_settings()
     source = source or source_to_learn_from(settings)
     movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
-    train, _ = split(movies)
+    train, holdout = split(movies)
+    tables = feature_table(movies, train, holdout, source)
     facts, storage = study_facts(movies, source, seed), settings.optuna_storage.get_secret_value()
     own = UUID(runtime.flow_run.id).int % 2**32
-    best = tune(train, trials, seed, study_name(facts), storage, minutes, sampler_seed=own, facts=facts)
+    best = tune(tables.train, trials, seed, study_name(facts), storage, minutes, sampler_seed=own, facts=facts)
     return {"family": best.family, "rmse": best.rmse, "trials": len(best.trials)}
 
 

@@ -23,12 +23,11 @@ from sklearn.utils.validation import check_is_fitted
 from xgboost import XGBRegressor
 
 from models.facts import RawMovie, iterate, written
-from models.features import MovieFeatures
-from models.folds import learnable, make_folds, number
+from models.feature_table import FeatureTable, Rows
+from models.folds import learnable, make_folds
 from models.intervals import ConformalInterval
 from models.linear import LinearText
 from models.movie import MAX_RATING, MIN_RATING
-from models.questions import WAYS
 from models.reasons import Neighbour, Neighbours, Reason, gather, tree_contributions
 from models.recalibration import Recalibration
 from models.trees import predict_trees
@@ -200,28 +199,36 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self.histories = histories
         self.seed = seed
 
-    def fit(self, X: pd.DataFrame, y: ArrayLike | None = None) -> RatingModel:
-        """Learn from a frame of rated movies with the columns of `models.movie.FIELDS`; `y` overrides vote_average.
+    def fit(self, X: pd.DataFrame | FeatureTable, y: ArrayLike | None = None) -> RatingModel:
+        """Learn from a frame of rated movies with the columns of `models.movie.FIELDS`, or from its feature table.
+
+        `y` overrides the vote_average of a frame.
 
         Recent ratings by many voters weigh most; each movie is learned from as its record and as people ask about it
         (`models.questions`). What is off, and the interval, are calibrated on all ways of asking about the movies of
         the newest `CALIBRATION_YEARS`, each year predicted by a fit, and from histories, that end before it.
         """
-        if y is not None:
-            X = X.assign(vote_average=np.asarray(y, dtype=float))
         self.learner()  # an unknown family is refused before the work
-        self.features_, self._columns = MovieFeatures(self.histories).fit(X), None
-        known = number(X, self.features_)
-        end = X["release_date"].max() + pd.Timedelta(days=1)
-        rows, weights = learnable(X, end)
+        if isinstance(X, FeatureTable):
+            known = X
+        else:
+            rated = X if y is None else X.assign(vote_average=np.asarray(y, dtype=float))
+            known = FeatureTable.of(rated, self.histories)
+        if known.features.histories != self.histories:
+            raise ValueError(
+                f"the table was numbered with histories={known.features.histories}, the model wants otherwise"
+            )
+        self.features_, self._columns = known.features, None
+        end = known.movies["release_date"].max() + pd.Timedelta(days=1)
+        rows, weights = learnable(known.movies, end)
         learned = known.learn(rows, weights[rows], end)
         self.trees_ = self.learner().fit(learned.table, learned.ratings, sample_weight=learned.weights)
         self.linear_ = LinearText().fit(*learned, self.features_.columns_)
 
-        standard = self.linear_.standardised(known.table[rows])
-        self.neighbours_ = Neighbours().fit(standard[:, self._alike()], X.iloc[rows])
+        standard = self.linear_.standardised(known.records.table[rows])
+        self.neighbours_ = Neighbours().fit(standard[:, self._alike()], known.movies.iloc[rows])
         told: list[tuple[NDArray[np.float64], ...]] = []  # features, voices, residuals, and those of the whole records
-        for fold in make_folds(X, self.features_, known, CALIBRATION_YEARS, end, WAYS):
+        for fold in make_folds(known, CALIBRATION_YEARS, end):
             learner, views = fold.fit(self.learner()), [(fold.table, fold.linear), *fold.questions.values()]
             voices = [(table, learner.predict(table), linear) for table, linear in views]
             residuals = [fold.ratings - self._blend(trees, linear) for _, trees, linear in voices]
@@ -231,8 +238,8 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self.recalibration_ = Recalibration().fit(untold, residual - of_record)
         left = residual - self.recalibration_.predict(untold)
         self.interval_ = ConformalInterval().fit(self._doubt(table, trees, linear, untold), left)
-        self.learned_until_ = str(X["release_date"].max().date())
-        self.n_movies_ = len(X)
+        self.learned_until_ = str(known.movies["release_date"].max().date())
+        self.n_movies_ = len(known.movies)
         return self
 
     def predict(self, X: pd.DataFrame | Iterable[RawMovie]) -> NDArray[np.float64]:
@@ -243,27 +250,34 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self, X: pd.DataFrame | Iterable[RawMovie], level: float = 0.9
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return ratings, lower and upper ends of the interval at `level`, n each, 0 to 10."""
+        ratings, ends = self.predict_intervals(self.number(X), (level,))
+        return ratings, *ends[level]
+
+    def predict_intervals(
+        self, rows: Rows, confidences: Sequence[float]
+    ) -> tuple[NDArray[np.float64], dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
+        """Return n ratings of numbered movies, and for each confidence the ends of their intervals, 0 to 10."""
         if not hasattr(self, "interval_"):  # check_is_fitted costs a tenth of a prediction
+            raise NotFittedError("fit RatingModel before it can predict")
+        trees, linear = predict_trees(self.trees_, rows.table), self.linear_.predict(*rows)
+        untold = self._untold(rows.table)
+        ratings = self._blend(trees, linear) + self.recalibration_.predict(untold)
+        doubt, ends = self._doubt(rows.table, trees, linear, untold), {}
+        for confidence, half in zip(confidences, self.interval_.half_widths(doubt, confidences), strict=True):
+            ends[confidence] = _clipped(ratings - half), _clipped(ratings + half)
+        return _clipped(ratings), ends
+
+    def number(self, X: pd.DataFrame | Iterable[RawMovie]) -> Rows:
+        """Return raw movies as the model takes them."""
+        if not hasattr(self, "features_"):
             raise NotFittedError("fit RatingModel before it can predict")
         if not isinstance(X, pd.DataFrame):
             X = list(X)
-        table = self.features_.transform(X)
-        trees = predict_trees(self.trees_, table)
-        linear = self.linear_.predict(table, [written(movie) for movie in iterate(X)])
-        untold = self._untold(table)
-        ratings = self._blend(trees, linear) + self.recalibration_.predict(untold)
-        half = self.interval_.half_width(self._doubt(table, trees, linear, untold), level)
-        low, high = ratings - half, ratings + half
-        return (
-            np.clip(ratings, MIN_RATING, MAX_RATING),
-            np.clip(low, MIN_RATING, MAX_RATING),
-            np.clip(high, MIN_RATING, MAX_RATING),
-        )
+        return Rows(self.features_.transform(X), [written(movie) for movie in iterate(X)])
 
     def linear(self, X: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the n ratings that the linear voice alone would give: a baseline for the whole."""
-        texts = [written(movie) for movie in iterate(X)]
-        return self.linear_.predict(self.features_.transform(X), texts)
+        """Return the n ratings that the linear member alone would give: a baseline for the whole."""
+        return self.linear_.predict(*self.number(X))
 
     def explain(self, movie: RawMovie) -> tuple[float, list[Reason]]:
         """Return the average rating and what each raw field adds to it; together they are the prediction.
@@ -272,15 +286,15 @@ class RatingModel(RegressorMixin, BaseEstimator):
         """
         return self.explain_each([movie])[0]
 
-    def explain_each(self, movies: Sequence[RawMovie]) -> list[tuple[float, list[Reason]]]:
-        """Return what `explain` says of each movie, at a fraction of its price."""
+    def explain_each(self, movies: Sequence[RawMovie], rows: Rows | None = None) -> list[tuple[float, list[Reason]]]:
+        """Return what `explain` says of each movie, at a fraction of its price; `rows` are they, if numbered."""
         check_is_fitted(self, "interval_")
         if not movies:
             return []
-        table, sources = self.features_.transform(movies), self.features_.sources()
+        (table, texts), sources = rows or self.number(movies), self.features_.sources()
         words = list(sources).index("overview_words")
         shares = (1 - self.linear_share) * tree_contributions(self.trees_, table)
-        shares += self.linear_share * self.linear_.contributions(table, [written(movie) for movie in movies], words)
+        shares += self.linear_share * self.linear_.contributions(table, texts, words)
         points = self.features_.spread_expected(shares[:, :-1], table, movies)
         points[:, self._where().untold] += self.recalibration_.contributions(self._untold(table))
         return [
@@ -342,3 +356,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         return {k: v for k, v in super().__getstate__().items() if k != "_columns"}
 
     _columns: _Columns | None = None
+
+
+def _clipped(ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(ratings, MIN_RATING, MAX_RATING)

@@ -17,6 +17,8 @@ from models.history import Level
 
 MIN_VOTES = 50  # below, a rating says more about the few who voted than about the movie
 HOLDOUT_DAYS = 365
+CONFIDENCES = (0.8, 0.9)  # of the intervals that a model is judged by
+TRAILING = "trailing five-year mean"
 LINEAR = "linear model"  # the baseline that is one half of the model itself
 
 
@@ -90,7 +92,7 @@ def baselines(
     genre = [np.mean([by_genre.get(g, now[0]) for g in genres] or [now[0]]) for genres in test["genres"]]
     found = {
         "training mean": np.full(len(test), ratings.mean()),
-        "trailing five-year mean": np.array(now, dtype=float),
+        TRAILING: np.array(now, dtype=float),
         "genre mean": np.array(genre, dtype=float),
     }
     return found if linear is None else found | {LINEAR: np.asarray(linear, dtype=float)}

@@ -80,6 +80,15 @@ class Expectation(BaseEstimator):
         self._boosters = self._level = self._known = None
         return self
 
+    def before(self, day: int) -> Expectation:
+        """Return what a fit on the movies released before a day learns: the cuts that it makes, and no later level."""
+        earlier, known = Expectation(), self.level_days_ < day
+        earlier.level_days_, earlier.level_ratings_ = self.level_days_[known], self.level_ratings_[known]
+        newest = int(earlier.level_days_.max()) if known.any() else 0
+        kept = bisect_right(self.cuts_, newest)
+        earlier.cuts_, earlier.models_ = self.cuts_[:kept], self.models_[:kept]
+        return earlier
+
     def predict(
         self, facts: NDArray[np.float64], days: NDArray[np.int64], until: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:

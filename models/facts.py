@@ -7,7 +7,6 @@ stands in `models.vocabulary`.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from textblob.en import sentiment as _textblob_sentiment
 
 from models.movie import INPUTS, is_told
+from models.sentiment import Read, is_readable
 from models.vocabulary import COUNTRY_WORDS, GENRE_WORDS, GENRES, LANGUAGE_WORDS, WORDS
 
 RawMovie = Mapping[str, Any]
-Sentiment = Callable[[str], tuple[float, float]]
 NAN = math.nan
 
 LANGUAGES = tuple("en fr es de it ja ko zh cn hi ru pt ta te sv da".split())
@@ -69,7 +67,7 @@ FACTS: dict[str, str] = {
 }
 
 
-def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float], sentiment: Sentiment) -> list[float]:
+def facts_row(movie: RawMovie, today: int, budget_level: Callable[[int], float], sentiment: Read) -> list[float]:
     """Return the facts of one movie, in the order of `FACTS`.
 
     A field that is empty says that there is none; one that is no key of the movie, or is not understood, says nothing:
@@ -145,35 +143,6 @@ def _title_facts(title: str) -> list[float]:
         float(":" in title),
         float(bool(_SEQUEL.search(title))),
     ]
-
-
-def read_sentiment(words: str) -> tuple[float, float]:
-    """Return TextBlob's polarity (-1 to 1) and subjectivity (0 to 1); (0, 0) where it finds nothing to read."""
-    polarity, subjectivity = _textblob_sentiment(words)
-    return float(polarity), float(subjectivity)
-
-
-def is_readable(polarity: float, subjectivity: float) -> bool:
-    """Return whether a text had any sentiment to read."""
-    return polarity != 0 or subjectivity != 0
-
-
-# Sentiments by a digest of their text: training reads the same texts again and again, and its caller may keep them from
-# run to run. A service must not keep what its users wrote, and reads anew.
-known_sentiments: dict[str, tuple[float, float]] = {}
-
-
-def cached_sentiment(words: str) -> tuple[float, float]:
-    """Return `read_sentiment` of a text, which is read once only."""
-    digest = text_digest(words)
-    if digest not in known_sentiments:
-        known_sentiments[digest] = read_sentiment(words)
-    return known_sentiments[digest]
-
-
-def text_digest(words: str) -> str:
-    """Return the name under which the sentiment of a text is known."""
-    return hashlib.blake2b(words.encode(), digest_size=10).hexdigest()
 
 
 def written(movie: RawMovie) -> str:

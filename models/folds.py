@@ -5,9 +5,10 @@ A fold is one year: what may be learned before it, and what was known of its mov
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -18,90 +19,30 @@ from sklearn.base import clone
 from xgboost import XGBRegressor
 
 from models.evaluation import MIN_VOTES, walk_forward
-from models.facts import RawMovie, cached_sentiment, iterate, written
-from models.features import MovieFeatures
+from models.feature_table import FeatureTable, Learned
 from models.linear import LinearText
-from models.questions import RECORD, drawn, views
+from models.questions import RECORD
 
 VOTES_FOR_HALF_WEIGHT = 20.0
 YEARS_FOR_HALF_WEIGHT = 10.0
 MOST_TREES, PATIENCE = 1000, 50  # of a booster that stops early, and for how many without gain it goes on
 FEWEST_MOVIES = 100  # with enough votes; with fewer of them, all that are rated are learned from
-WITHIN_YEAR = ("month", "day_of_year", "weekday")
-QUESTIONS = 2  # about each movie; together they weigh as much as its record
-QUESTION_YEARS_FOR_HALF_WEIGHT = 5.0  # beside the movie's own: where little is told the level counts, and it moves
-
-
-class Learned(NamedTuple):
-    """What a learner takes, n movies: features (n, f), texts, ratings, weights."""
-
-    table: NDArray[np.float64]
-    texts: list[str]
-    ratings: NDArray[np.float64]
-    weights: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """n rated movies as features (n, f) and texts: their records, and `QUESTIONS` about each of them."""
-
-    table: NDArray[np.float64]
-    texts: list[str]
-    questions: list[tuple[NDArray[np.float64], list[str]]]
-    ratings: NDArray[np.float64]
-    days: NDArray[np.int64]
-
-    def learn(self, rows: NDArray[np.int64], weights: NDArray[np.float64], at: pd.Timestamp) -> Learned:
-        """Return what is to be learned on a day of some movies, each of which counts as much as its weight."""
-        years = np.maximum(at.toordinal() - self.days[rows], 0) / 365.25
-        asked_about = weights * 0.5 ** (years / QUESTION_YEARS_FOR_HALF_WEIGHT)
-        asked_about *= weights.sum() / asked_about.sum() / len(self.questions)
-        views = [(self.table, self.texts), *self.questions]
-        return Learned(
-            np.concatenate([table[rows] for table, _ in views]),
-            [texts[row] for _, texts in views for row in rows],
-            np.tile(self.ratings[rows], len(views)),
-            np.concatenate([weights, *([asked_about] * len(self.questions))]),
-        )
-
-
-def number(movies: pd.DataFrame, features: MovieFeatures) -> Numbered:
-    """Number rated movies: each row sees only its own past, so any later split may use them."""
-    raw = list(iterate(movies))
-    return Numbered(
-        features.transform(movies),
-        [written(movie) for movie in raw],
-        [_number_questions(raw, features, question) for question in range(QUESTIONS)],
-        movies["vote_average"].to_numpy(dtype=float),
-        np.array([day.toordinal() for day in movies["release_date"]], dtype=np.int64),
-    )
-
-
-def _number_questions(
-    movies: Sequence[RawMovie], features: MovieFeatures, question: int
-) -> tuple[NDArray[np.float64], list[str]]:
-    """Number one question about each movie; of a release date that it does not tell, no more than the year is used."""
-    questions, dated = zip(*(drawn(movie, question) for movie in movies), strict=True)
-    table = features.transform(questions, sentiment=cached_sentiment)
-    undated = np.flatnonzero(~np.array(dated))
-    for name in WITHIN_YEAR:
-        table[undated, features.columns_.index(name)] = np.nan
-    return table, [written(movie) for movie in questions]
 
 
 @dataclass(frozen=True)
 class Fold:
     """One year to judge: what may be learned before it, and what was known of its movies when it began."""
 
-    learned: Learned
+    learn: Callable[[], Learned]
     ratings: NDArray[np.float64]
     table: NDArray[np.float64]  # features of the records to judge, all that counts in them older than the year
     linear: NDArray[np.float64]  # the linear voice's predictions of them
-    questions: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # the same by way of asking, where wanted
+    questions: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # the same by way of asking
 
     def fit(self, learner: Any) -> Any:
         """Return the learner, fitted on what may be learned."""
-        return clone(learner).fit(self.learned.table, self.learned.ratings, sample_weight=self.learned.weights)
+        learned = self.learn()
+        return clone(learner).fit(learned.table, learned.ratings, sample_weight=learned.weights)
 
 
 def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
@@ -111,7 +52,7 @@ def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
     needed = []
     for fold in folds:
         booster = clone(learner).set_params(n_estimators=MOST_TREES)
-        given = fold.learned
+        given = fold.learn()
         learned: dict[str, Any] = {"X": given.table, "y": given.ratings, "sample_weight": given.weights}
         if isinstance(booster, XGBRegressor):
             booster.set_params(early_stopping_rounds=PATIENCE)
@@ -124,32 +65,39 @@ def trees_needed(learner: Any, folds: Sequence[Fold]) -> int | None:
     return max(round(sum(needed) / len(needed)), 1)
 
 
-def make_folds(
-    movies: pd.DataFrame,
-    features: MovieFeatures,
-    known: Numbered,
-    years: int,
-    end: pd.Timestamp,
-    ways: Mapping[str, Iterable[str]] | None = None,
-) -> list[Fold]:
-    """Return the last `years` before `end` as folds, oldest first; `known` are the movies as `features` number them.
-
-    `ways` of asking about the movies, as in `models.questions`, are numbered beside their records.
-    """
-    folds = []
-    for earlier, judged in walk_forward(movies, years, end):
-        start = movies["release_date"].iloc[judged].min()
-        chosen, weights = learnable(movies.iloc[earlier], start)
-        learned = known.learn(earlier[chosen], weights[chosen], start)
-        linear = LinearText().fit(*learned, features.columns_)
-        questions = {}
-        for way, raw in views(list(iterate(movies.iloc[judged])), ways or {}).items():
-            table = features.transform(raw, start.toordinal(), cached_sentiment)
-            questions[way] = table, linear.predict(table, [written(movie) for movie in raw])
-        folds.append(Fold(learned, known.ratings[judged], *questions.pop(RECORD), questions))
+def make_folds(known: FeatureTable, years: int, end: pd.Timestamp) -> list[Fold]:
+    """Return the last `years` before `end` as folds, oldest first. The table keeps what was made: a fold costs once."""
+    folds = [_fold(known, *year) for year in _years(known, years, end)]
     if not folds:
         raise ValueError(f"no movie of the last {years} years can be judged: collect more years, or more votes")
     return folds
+
+
+def number_years(known: FeatureTable, years: int, end: pd.Timestamp) -> None:
+    """Number what the folds of the last `years` before `end` need."""
+    for _, judged, start in _years(known, years, end):
+        known.year(judged, start.toordinal())
+
+
+def _years(
+    known: FeatureTable, years: int, end: pd.Timestamp
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], pd.Timestamp]]:
+    """Yield earlier rows, rows to judge and the first day of each year that can be judged."""
+    for earlier, judged in walk_forward(known.movies, years, end):
+        yield earlier, judged, known.movies["release_date"].iloc[judged].min()
+
+
+def _fold(known: FeatureTable, earlier: NDArray[np.int64], judged: NDArray[np.int64], start: pd.Timestamp) -> Fold:
+    key = start.toordinal(), len(judged)
+    if key not in known.folds:
+        chosen, weights = learnable(known.movies.iloc[earlier], start)
+        learn = partial(known.learn, earlier[chosen], weights[chosen], start)
+        linear = LinearText().fit(*learn(), known.features.columns_)
+        seen = known.year(judged, start.toordinal())
+        voiced = {way: (rows.table, linear.predict(*rows)) for way, rows in seen.items()}
+        known.folds[key] = Fold(learn, known.ratings[judged], *voiced.pop(RECORD), voiced)
+    fold: Fold = known.folds[key]
+    return fold
 
 
 def learnable(movies: pd.DataFrame, at: pd.Timestamp) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

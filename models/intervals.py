@@ -7,6 +7,7 @@ falls inside as long as the future errs like the recent past.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +53,15 @@ class ConformalInterval(BaseEstimator):
 
     def half_width(self, X: NDArray[np.float64], level: float = 0.9) -> NDArray[np.float64]:
         """Return the n half-widths in rating points for intervals that hold a share `level` (0 to 1, exclusive)."""
-        if not 0 < level < 1:
-            raise ValueError(f"level {level} must lie between 0 and 1, for example 0.9")
-        n = len(self.scores_)
-        rank = min(math.ceil((n + 1) * level), n)
-        half: NDArray[np.float64] = self._size(self.line_, self._standard(X)) * self.scores_[rank - 1]
-        return half
+        return self.half_widths(X, (level,))[0]
+
+    def half_widths(self, X: NDArray[np.float64], confidences: Sequence[float]) -> list[NDArray[np.float64]]:
+        """Return for each confidence (0 to 1, exclusive) the n half-widths, in rating points, that hold this share."""
+        for confidence in confidences:
+            if not 0 < confidence < 1:
+                raise ValueError(f"confidence {confidence} must lie between 0 and 1, for example 0.9")
+        n, sizes = len(self.scores_), self._size(self.line_, self._standard(X))
+        return [sizes * self.scores_[min(math.ceil((n + 1) * c), n) - 1] for c in confidences]
 
     def _standard(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the features in standard deviations from their mean, 0 where missing."""

@@ -18,8 +18,9 @@ from prometheus_client import Counter
 from skops import io as skops_io
 
 from models.estimator import TRUSTED_TYPES, RatingModel
-from models.facts import is_readable, misread, read_sentiment
+from models.facts import misread
 from models.movie import MAX_RATING, MIN_RATING, Movie
+from models.sentiment import is_readable, read_sentiment
 from serving.schema import Alike, Asked, ModelInfo, Prediction, Reason, Sentiment
 from serving.supervision import place
 

@@ -35,7 +35,7 @@ from models.estimator import TRUSTED_TYPES, RatingModel
 from models.promotion import Verdict
 from sample import generator, tmdb_server
 from settings import PROJECT, Settings, get_settings
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import Store, open_store
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHAMPION, Version, download

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from models.body import BILLED, BadRecord, NoCredits, read_body, record
 from models.movie import Movie
 from tasks.data.partitions import movie_table
-from tasks.data.tmdb import now
 from tasks.data.warehouse import METADATA, MOVIES, upsert
+from tasks.foundation.clock import now
 
 CUT = "cut in the middle of an emoji \ud83d"
 KEPT = "cut in the middle of an emoji \ufffd"

@@ -20,8 +20,8 @@ import pytest
 from conftest import World
 from prefect import flow
 
-from models import facts
 from models.body import record
+from models.sentiment import Sentiments, read_sentiment
 from serving.upcoming import _engine
 from settings import PROJECT, get_settings
 from tasks.data import catalogue, imdb
@@ -29,14 +29,15 @@ from tasks.data.catalogue import fingerprint, fold
 from tasks.data.collecting import fresh_partitions, is_settled
 from tasks.data.partitions import Partition, movie_table, write_partition
 from tasks.data.slices import Slice
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import FolderStore, open_store
-from tasks.learning import training
-from tasks.learning.training import code_hash, identify, study_facts, study_name
+from tasks.learning import identity
+from tasks.learning.identity import code_hash, identify, study_facts, study_name
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHALLENGER, Version, find, find_trained
-from tasks.release.ledger import Record, Shipment, shipments
+from tasks.release.ledger import Record, shipments
 from tasks.release.targets import bento, images
+from tasks.release.targets.shipment import Shipment
 
 # What is kept: what its key is made of, and the test that changes each input.
 CACHES: dict[str, tuple[str, str]] = {
@@ -59,6 +60,10 @@ CACHES: dict[str, tuple[str, str]] = {
     "slices of TMDB": (
         "release dates, floor of votes, genres, age, wholeness, presence",
         "test_a_slice_is_fresh_for_its_own_name_and_days_and_while_it_is_whole_and_there",
+    ),
+    "feature table": (
+        "source, movies, split, code, store, its files",
+        "test_a_table_is_of_its_movies_their_split_the_code_and_the_store",
     ),
     "IMDb's partition": ("the logical date", "test_imdb_of_another_day_is_read_anew"),
     "model in BentoML's store": ("version, SHA-256", "test_a_model_of_another_version_or_content_is_imported_anew"),
@@ -100,7 +105,9 @@ def test_each_cache_is_in_the_table_with_a_test_that_is_there() -> None:
     missing = {test for _, test in CACHES.values() if f"def {test}(" not in written}
     assert not missing
     sources = [
-        path for folder in (".", "flows", "models", "serving", "tasks") for path in (PROJECT / folder).glob("*.py")
+        path
+        for pattern in ("*.py", "flows/*.py", "models/*.py", "serving/*.py", "tasks/**/*.py")
+        for path in PROJECT.glob(pattern)
     ]
     remembered = {
         f"{'.'.join(path.relative_to(PROJECT).with_suffix('').parts)}.{name}"
@@ -116,14 +123,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("models", "tasks"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "requirements.txt", tmp_path)
-    monkeypatch.setattr(training, "PROJECT", tmp_path)
+    monkeypatch.setattr(identity, "PROJECT", tmp_path)
     return tmp_path
 
 
 def test_any_file_that_makes_a_model_is_in_its_code(checkout: Path) -> None:
     seen = {code_hash()}
     made_of = ["models/evaluation.py", "models/folds.py", "models/linear.py", "models/questions.py"]
-    made_of += ["tasks/learning/tuning.py", "tasks/learning/training.py", "requirements.txt"]
+    made_of += ["tasks/learning/tuning.py", "tasks/learning/fitting.py", "requirements.txt"]
     for n, name in enumerate(made_of, 2):
         with (checkout / name).open("a") as file:
             file.write("# changed\n")
@@ -176,11 +183,11 @@ def test_a_trained_version_answers_its_own_question_only(
     assert find_trained(question) is None
 
 
-def test_another_text_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "known_sentiments", {})
-    assert facts.cached_sentiment("A wonderful story") == facts.read_sentiment("A wonderful story")
-    assert facts.cached_sentiment("A horrible story") == facts.read_sentiment("A horrible story")
-    assert len(facts.known_sentiments) == 2
+def test_another_text_is_read_anew() -> None:
+    sentiments = Sentiments()
+    assert sentiments("A wonderful story") == read_sentiment("A wonderful story")
+    assert sentiments("A horrible story") == read_sentiment("A horrible story")
+    assert len(sentiments.known) == 2
 
 
 def test_a_slice_is_fresh_for_its_own_name_and_days_and_while_it_is_whole_and_there(

@@ -19,7 +19,7 @@ from tasks.data.catalogue import (
     read_catalogue,
 )
 from tasks.data.partitions import BrokenPartition, Partition, movie_table, read_partition, write_partition
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import FolderStore
 
 

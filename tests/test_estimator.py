@@ -11,7 +11,8 @@ from skops import io as skops_io
 from models.estimator import FAMILIES, TRUSTED_TYPES, RatingModel
 from models.evaluation import baselines, metrics, split_by_release
 from models.facts import iterate, written
-from models.folds import MOST_TREES, Fold, Learned, learnable, trees_needed
+from models.feature_table import Learned
+from models.folds import MOST_TREES, Fold, learnable, trees_needed
 from models.movie import INPUTS
 from models.trees import predict_trees
 from sample.generator import NOISE
@@ -160,7 +161,7 @@ def test_early_stopping_takes_fewer_trees_where_there_is_nothing_to_learn() -> N
 
     def fold(y: np.ndarray) -> Fold:
         learned, nothing = Learned(X[:400], [""] * 400, y[:400], np.ones(400)), np.zeros(200)
-        return Fold(learned, y[400:], X[400:], nothing, {})
+        return Fold(lambda: learned, y[400:], X[400:], nothing, {})
 
     for family in ("xgboost", "lightgbm"):
         learner = RatingModel(family).learner()

@@ -18,7 +18,7 @@ from models.body import record
 from models.facts import iterate
 from models.features import MovieFeatures
 from models.movie import FIELDS, INPUTS, Movie
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 
 
 def fit(movies: pd.DataFrame, **options: Any) -> MovieFeatures:

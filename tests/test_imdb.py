@@ -19,9 +19,9 @@ from settings import get_settings
 from tasks.data.catalogue import list_partitions, read_catalogue
 from tasks.data.imdb import BASICS, RATINGS, _Utf8, read_movies
 from tasks.data.partitions import movie_table, to_frame, write_partition
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import FolderStore, open_store
-from tasks.learning.training import with_tmdb_facts
+from tasks.learning.loading import with_tmdb_facts
 from tasks.registry.versions import find
 
 BASICS_HEAD = "tconst\ttitleType\tprimaryTitle\toriginalTitle\tisAdult\tstartYear\tendYear\truntimeMinutes\tgenres\n"

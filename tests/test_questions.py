@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.facts import FACTS, facts_row, iterate, read_sentiment
+from models.facts import FACTS, facts_row, iterate
 from models.features import MovieFeatures
 from models.movie import INPUTS, Movie, is_told
 from models.questions import DRAWN, FORM, PITCH, TYPED, WAYS, asked, drawn
+from models.sentiment import read_sentiment
 
 
 @pytest.mark.parametrize("nothing", [None, "", [], 0, float("nan"), (), np.array([])])

@@ -28,14 +28,16 @@ from models.movie import INPUTS, Movie
 from models.scorer import Scorer
 from settings import PROJECT, get_settings
 from tasks.data.partitions import movie_table, write_partition
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import open_store
 from tasks.foundation.tether import tethered
 from tasks.learning.report import shortened
+from tasks.registry import publishing
 from tasks.registry import versions as registry
-from tasks.registry.scoring import rate, what_champion_lacks
+from tasks.registry.scoring import rate
 from tasks.registry.versions import CHALLENGER, CHAMPION, RegistryAway, find, find_trained
 from tasks.release import ledger
+from tasks.release.champion import what_champion_lacks
 from tasks.release.targets.bento import free_port
 
 
@@ -131,14 +133,14 @@ def test_a_search_that_was_cut_short_is_no_answer_and_goes_on(few: Path) -> None
 def test_a_registration_that_failed_and_is_tried_again_makes_one_version_and_one_run(
     few: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    once, original = iter([True]), getattr(registry, step)
+    once, original = iter([True]), getattr(publishing, step)
 
     def fail_once(*arguments: Any) -> Any:
         if next(once, False):
             raise ConnectionError("the registry went away")
         return original(*arguments)
 
-    monkeypatch.setattr(registry, step, fail_once)
+    monkeypatch.setattr(publishing, step, fail_once)
     trained = train(2)
     assert next(once, "failed") == "failed"
     assert (versions(), runs()) == (1, 1 + 2)
@@ -234,7 +236,7 @@ def test_the_registry_holds_no_title_and_no_text_of_a_movie(
     folder = Path(experiment.artifact_location.removeprefix("file://"))
     texts = [text.encode() for body in bodies for text in (body["title"], body["overview"], body["tagline"]) if text]
     kept = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".skops", ".py")]
-    assert {"input_example.json", "model_card.md", "trials.json", "slices.json"} <= {path.name for path in kept}
+    assert {"input_example.json", "model_card.md", "trials.json", "segments.json"} <= {path.name for path in kept}
     for path in [*kept, folder.parent / "mlflow.db"]:
         content = path.read_bytes()
         assert not [text for text in texts if text in content], path

@@ -19,7 +19,7 @@ from models.body import record
 from settings import PROJECT, Settings
 from tasks.data.catalogue import list_partitions, read_catalogue
 from tasks.data.partitions import movie_table, write_partition
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import S3Store, open_store
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from models.body import record
 from sample import generator
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 
 
 def test_the_same_seed_gives_the_same_movies(bodies: list[dict[str, Any]]) -> None:

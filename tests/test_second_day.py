@@ -26,7 +26,7 @@ from tasks.data.catalogue import list_partitions, open_catalogue, read_catalogue
 from tasks.data.tmdb import TokenRefused
 from tasks.data.warehouse import MOVIES
 from tasks.foundation.store import FolderStore
-from tasks.learning.training import read_movies
+from tasks.learning.loading import read_movies
 
 Answer = Callable[[Request], Response | None]
 YEAR = (date(2019, 1, 1), date(2019, 12, 31))

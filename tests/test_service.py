@@ -27,7 +27,8 @@ from models.movie import INPUTS, Movie
 from models.questions import asked
 from serving.schema import MOST_EXPLAINED, BatchRequest
 from settings import PROJECT
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
+from tasks.registry import flavour
 from tasks.registry import versions as registry
 
 FULL: dict[str, Any] = {
@@ -83,7 +84,7 @@ def test_mlflow_answers_as_the_service(service: str, world: World, rated: pd.Dat
     loaded = mlflow.pyfunc.load_model(registry.model_uri(registry.find(registry.CHAMPION)))
     assert loaded.metadata.signature is not None
     sample = rated.tail(3)
-    rated_by_mlflow = loaded.predict(registry.inputs(sample))["rating"]
+    rated_by_mlflow = loaded.predict(flavour.inputs(sample))["rating"]
     served = [
         predict(service, Movie.model_validate({k: m[k] for k in ("title", "genres", "cast", "directors")}).told())
         for m in iterate(sample)

@@ -18,10 +18,10 @@ from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHAMPION
 from tasks.release import ledger
-from tasks.release.ledger import Shipment
 from tasks.release.shipping import CHAMPION_KEY, activate, complete
 from tasks.release.targets import images
 from tasks.release.targets.bento import content_name
+from tasks.release.targets.shipment import Shipment
 
 
 def test_targets_bring_those_that_they_need_in_the_order_of_work() -> None:

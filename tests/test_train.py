@@ -10,8 +10,11 @@ from conftest import TODAY, World, load_fit
 from prefect import flow
 
 from flows.train import train_model
-from models import facts
-from tasks.learning.training import load_movies
+from models.sentiment import Sentiments, text_digest
+from settings import get_settings
+from tasks.foundation.store import open_store
+from tasks.learning.features import _kept_sentiments, number_all
+from tasks.learning.loading import load_movies, read_movies, split
 from tasks.learning.tuning import search
 from tasks.registry import versions as registry
 
@@ -111,9 +114,10 @@ def test_without_movies_the_error_says_what_to_do(environment: Any, prefect_api:
 def test_texts_are_read_once_and_kept_from_run_to_run(
     world: World, rated: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = {text for text in rated["overview"] if text}
-    monkeypatch.setattr("models.facts.known_sentiments", {})
-    monkeypatch.setattr("tasks.learning.training.known_sentiments", facts.known_sentiments)
-    load("sample", TODAY)
-    monkeypatch.setattr("models.facts.read_sentiment", lambda text: pytest.fail(f"read again: {text}"))
-    assert {facts.cached_sentiment(text) for text in texts}
+    store, movies = open_store(get_settings().store_uri), read_movies("sample", TODAY)
+    kept = _kept_sentiments(store, "sample")
+    assert {text_digest(text) for text in movies["overview"] if text} <= kept.keys()
+    monkeypatch.setattr("models.sentiment.read_sentiment", lambda text: pytest.fail(f"read again: {text}"))
+    train, holdout = split(movies)
+    tables = number_all(movies, train, holdout, Sentiments(kept))
+    assert len(tables.everything.records.texts) == len(movies)

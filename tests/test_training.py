@@ -14,9 +14,16 @@ from prefect import flow
 from models.body import record
 from settings import get_settings
 from tasks.data.partitions import movie_table, write_partition
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.store import Store, open_store
-from tasks.learning.training import ContractBroken, accepted_key, load_movies, read_movies, split
+from tasks.learning.loading import (
+    ContractBroken,
+    accept_catalogue,
+    accepted_key,
+    load_movies,
+    read_movies,
+    split,
+)
 
 
 @pytest.fixture
@@ -32,6 +39,7 @@ def write(store: Store, bodies: list[dict[str, Any]], day: str) -> None:
 
 @flow
 def load() -> pd.DataFrame:
+    accept_catalogue.with_options(retries=0)("tmdb", date(2026, 7, 1))
     return load_movies.with_options(retries=0)("tmdb", date(2026, 7, 1))
 
 

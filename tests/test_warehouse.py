@@ -14,8 +14,8 @@ from models.body import record
 from settings import get_settings
 from tasks.data.catalogue import purge
 from tasks.data.partitions import movie_table, write_partition
-from tasks.data.tmdb import now
 from tasks.data.warehouse import MOVIES, bring_up_to_date, connect, remove, upsert
+from tasks.foundation.clock import now
 from tasks.foundation.store import FolderStore, Store
 
 

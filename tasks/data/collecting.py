@@ -7,6 +7,7 @@ partition that is gone is simply read again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, timedelta
@@ -22,8 +23,8 @@ from tasks.data.catalogue import fold, folded_partitions, list_partitions, open_
 from tasks.data.gaps import find_gaps
 from tasks.data.partitions import Partition, is_intact, movie_table, read_partition, write_partition
 from tasks.data.slices import SLICE, Changes, Slice, cache_days, change_slices, days_of, release_slices, split
-from tasks.data.source import Tmdb
-from tasks.data.tmdb import CHANGES_PAGE, MAX_PAGE, MAX_RESULTS, Reading, gather
+from tasks.data.source import Source
+from tasks.data.tmdb import CHANGES_PAGE, MAX_PAGE, MAX_RESULTS, Reading, TmdbClient, gather
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.run_log import log
 from tasks.foundation.store import Store, open_store
@@ -39,12 +40,14 @@ class TooManyRefused(Exception):
 
 @task(name="plan slices", task_run_name="plan slices {start} to {end}", tags=["tmdb"], **RETRIED)
 def plan_slices(
-    tmdb: Tmdb, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[str] = ()
+    source: Source, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[str] = ()
 ) -> list[Slice]:
     """Cut the release dates from `start` to `end` into slices that are small, and that one query can hold.
 
     What is `fresh`, by name, is not asked about again.
     """
+
+    client = source.client()
 
     def covered(piece: Slice) -> bool:
         parts = split(piece)
@@ -55,20 +58,19 @@ def plan_slices(
             return [piece]
         parts = split(piece)
         if not covered(piece):
-            movies = await tmdb.client.count(piece)
+            movies = await client.count(piece)
             if movies <= (SLICE if parts else MAX_RESULTS):
                 return [piece]
-            parts = parts or split(piece, await tmdb.client.genres()) or [piece]
+            parts = parts or split(piece, await client.genres()) or [piece]
         if parts == [piece]:
             return parts  # reading it will say that it is too full
         return [small for part in parts for small in await plan(part)]
 
-    async def plan_all() -> list[Slice]:
-        pieces = release_slices(start, end, min_votes, logical_date)
-        plans = await gather(plan, pieces)
-        return [piece for pieces in plans for piece in pieces]
+    async def plan_all() -> list[list[Slice]]:
+        async with client:
+            return await gather(plan, release_slices(start, end, min_votes, logical_date))
 
-    return tmdb.run(plan_all)
+    return [piece for pieces in asyncio.run(plan_all()) for piece in pieces]
 
 
 def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) -> list[Changes]:
@@ -84,24 +86,29 @@ def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) 
     return change_slices(max(since, logical_date - timedelta(days=max_age)), logical_date)
 
 
-@task(name="fit changes", task_run_name="fit changes of {tmdb.name}", tags=["tmdb"], **RETRIED)
-def fit_changes(tmdb: Tmdb, ranges: list[Changes], fresh: Collection[str] = ()) -> list[Changes]:
+@task(name="fit changes", task_run_name="fit changes of {source.name}", tags=["tmdb"], **RETRIED)
+def fit_changes(source: Source, ranges: list[Changes], fresh: Collection[str] = ()) -> list[Changes]:
     """Cut ranges of changes that hold more than one query can into their days; what is `fresh` is not asked about."""
-    fitting: list[Changes] = []
-    for days in ranges:
-        whole = days.name in fresh or tmdb.run(tmdb.client.count, days) <= CHANGES_PAGE * MAX_PAGE
-        fitting += [days] if whole else days_of(days)
-    return fitting
+
+    async def fit() -> list[Changes]:
+        fitting: list[Changes] = []
+        async with source.client() as tmdb:
+            for days in ranges:
+                whole = days.name in fresh or await tmdb.count(days) <= CHANGES_PAGE * MAX_PAGE
+                fitting += [days] if whole else days_of(days)
+        return fitting
+
+    return asyncio.run(fit())
 
 
 @task(
     name="read slice",
-    task_run_name="{tmdb.name} {piece.name}",
+    task_run_name="{source.name} {piece.name}",
     tags=["tmdb"],
     **RETRIED | {"retry_delay_seconds": 30},
 )
 def read_slice(
-    tmdb: Tmdb,
+    source: Source,
     piece: Slice | Changes,
     logical_date: date,
     there: Partition | None = None,
@@ -114,44 +121,52 @@ def read_slice(
     """
     if there and is_settled(there):
         return Completed(name="Cached", message=f"read on {there.logical_date}", data=there)  # type: ignore[return-value]  # Prefect unwraps it
-    if there and is_intact(open_store(get_settings().store_uri), there):
-        partition = _ask_for_the_rest(tmdb, piece, there, skip, only)
-    else:
-        partition = _write(tmdb, piece, logical_date, tmdb.run(tmdb.client.read, piece, skip, only))
+
+    async def read() -> Partition:
+        async with source.client() as tmdb:
+            if there and is_intact(open_store(get_settings().store_uri), there):
+                return await _ask_for_the_rest(tmdb, piece, there, skip, only)
+            return _write(source.name, piece, logical_date, await tmdb.read(piece, skip, only))
+
+    partition = asyncio.run(read())
     _tell(partition)
     return partition
 
 
-def _ask_for_the_rest(
-    tmdb: Tmdb, piece: Slice | Changes, there: Partition, skip: Collection[int], only: Collection[int] | None
+async def _ask_for_the_rest(
+    tmdb: TmdbClient, piece: Slice | Changes, there: Partition, skip: Collection[int], only: Collection[int] | None
 ) -> Partition:
     """Ask for what was refused, whether the list still names it or not, and list again what did not add up."""
     partition = there
     if there.refused:
-        reading = tmdb.run(tmdb.client.read_movies, list(map(int, there.refused)))
+        reading = await tmdb.read_movies(list(map(int, there.refused)))
         partition = _add(partition, reading, there.expected)
     if not there.complete:
         have = {*read_partition(open_store(get_settings().store_uri), partition)["id"].to_pylist(), *there.gone}
         have |= set(map(int, partition.refused))
-        reading = tmdb.run(tmdb.client.read, piece, skip, only, have)
+        reading = await tmdb.read(piece, skip, only, have)
         again = _add(partition, reading, reading.expected)
         partition = replace(again, requests=again.requests + (partition.requests if there.refused else 0))
     return partition
 
 
-@task(name="ask again", task_run_name="ask {tmdb.name} again", tags=["tmdb"], **RETRIED | {"retry_delay_seconds": 30})
-def ask_again(tmdb: Tmdb, partitions: list[Partition], logical_date: date) -> list[Partition]:
+@task(name="ask again", task_run_name="ask {source.name} again", tags=["tmdb"], **RETRIED | {"retry_delay_seconds": 30})
+def ask_again(source: Source, partitions: list[Partition], logical_date: date) -> list[Partition]:
     """Ask once more for the movies that were refused on earlier days and not read since: much heals by itself."""
-    read_on = known_ids(tmdb.name)
-    changed = []
-    for partition in partitions:
-        refused = [i for i in map(int, partition.refused) if read_on.get(i, date.min) <= partition.logical_date]
-        recent = (logical_date - partition.logical_date).days <= ASKED_AGAIN_DAYS
-        if refused and recent and is_intact(open_store(get_settings().store_uri), partition):
-            partition = _add(partition, tmdb.run(tmdb.client.read_movies, refused), partition.expected)
-            changed.append(partition)
-            _tell(partition)
-    return changed
+    read_on, store = known_ids(source.name), open_store(get_settings().store_uri)
+
+    async def ask() -> list[Partition]:
+        changed = []
+        async with source.client() as tmdb:
+            for partition in partitions:
+                refused = [i for i in map(int, partition.refused) if read_on.get(i, date.min) <= partition.logical_date]
+                recent = (logical_date - partition.logical_date).days <= ASKED_AGAIN_DAYS
+                if refused and recent and is_intact(store, partition):
+                    changed.append(_add(partition, await tmdb.read_movies(refused), partition.expected))
+                    _tell(changed[-1])
+        return changed
+
+    return asyncio.run(ask())
 
 
 def is_settled(partition: Partition) -> bool:
@@ -159,12 +174,12 @@ def is_settled(partition: Partition) -> bool:
     return partition.complete and not partition.refused
 
 
-def _write(tmdb: Tmdb, piece: Slice | Changes, logical_date: date, reading: Reading) -> Partition:
+def _write(source: str, piece: Slice | Changes, logical_date: date, reading: Reading) -> Partition:
     return write_partition(
         open_store(get_settings().store_uri),
         movie_table(reading.records),
         {str(movie_id): body for movie_id, body in reading.refused_bodies.items()},
-        source=tmdb.name,
+        source=source,
         logical_date=logical_date,
         slice=piece.name,
         start=piece.start,

@@ -30,7 +30,7 @@ from models.movie import FIRST_DATE, LAST_DATE, MAX_RUNTIME
 from settings import get_settings
 from tasks.data.catalogue import list_partitions
 from tasks.data.partitions import SCHEMA, Partition, is_intact, write_partition
-from tasks.data.tmdb import now
+from tasks.foundation.clock import now
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.store import open_store
 

@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.foundation.retrying import Hopeless
 from tasks.foundation.run_log import log
 from tasks.foundation.store import Store
 
@@ -64,7 +65,7 @@ SCHEMA = pa.schema(
 )
 
 
-class BrokenPartition(Exception):
+class BrokenPartition(Hopeless):
     """A partition is not what its manifest says: it was damaged or tampered with after it was written."""
 
 

@@ -23,11 +23,12 @@ class SharedRate:
 
     def __init__(self, name: str = NAME, at_once: int = AT_ONCE) -> None:
         self.name, self.at_once = name, at_once
-        self._left, self._lock, self._away = 0, asyncio.Lock(), False
+        self._left, self._away = 0, False
+        self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}  # each task has a loop of its own
 
     async def permit(self) -> None:
         """Return when one more request may be sent. A server that does not answer is said once, and goes unasked."""
-        async with self._lock:
+        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if self._left == 0 and not self._away:
                 try:
                     await rate_limit(self.name, occupy=self.at_once)

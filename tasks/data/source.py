@@ -8,37 +8,37 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from settings import PROJECT, Settings
-from tasks.data.catalogue import list_partitions
 from tasks.data.shared_rate import SharedRate
 from tasks.data.tmdb import RateLimiter, TmdbClient
 from tasks.foundation.store import open_store
 from tasks.foundation.tether import tethered
 
-Result = TypeVar("Result")
 SourceName = Literal["tmdb", "sample"]
 RatingsName = Literal["tmdb", "imdb", "sample"]  # whose ratings are learned
 SAMPLE_TOKEN = "sample"  # noqa: S105 (the stand-in wants one; it opens nothing)
 SAMPLE_RATE = 1000.0  # our own server needs no mercy
 
 
-@dataclass(frozen=True)
 class Source:
-    """An address that speaks TMDB's contract."""
+    """An address that speaks TMDB's contract, while it is open."""
 
-    name: SourceName
-    base_url: str
-    token: SecretStr
-    rate: float
+    def __init__(self, name: SourceName, base_url: str, token: SecretStr, rate: float) -> None:
+        """`rate` is in requests a second, for all clients of this process."""
+        self.name, self.base_url, self._token = name, base_url, token
+        self._limiter = _limiters.setdefault(base_url, RateLimiter(rate))
+        self._permit = SharedRate().permit if name == "tmdb" and PREFECT_API_URL.value() else None
+
+    def client(self) -> TmdbClient:
+        """Return a client, to use as `async with`: a task is one event loop, and has one of its own."""
+        return TmdbClient(self.base_url, self._token.get_secret_value(), self._limiter, permit=self._permit)
 
 
 def source_to_collect(settings: Settings) -> SourceName:
@@ -48,44 +48,22 @@ def source_to_collect(settings: Settings) -> SourceName:
 
 def source_to_learn_from(settings: Settings) -> SourceName:
     """Return "tmdb" where a token is set or TMDB's movies were collected before, else "sample"."""
-    if settings.tmdb_api_token or list_partitions(open_store(settings.store_uri), "tmdb"):
+    if settings.tmdb_api_token or _has_movies(settings, "tmdb"):
         return "tmdb"
     return "sample"
-
-
-class Tmdb:
-    """A source that is open: one client, whose connections are kept, on an event loop of its own."""
-
-    def __init__(self, name: SourceName, client: TmdbClient, portal: BlockingPortal) -> None:
-        self.name, self.client, self._portal = name, client, portal
-
-    def run(self, function: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:
-        """Call an async function with arguments on the client's loop and wait for its result."""
-        result: Result = self._portal.call(function, *arguments)
-        return result
-
-
-@contextmanager
-def open_tmdb(name: SourceName, settings: Settings) -> Iterator[Tmdb]:
-    """Connect to the source of that name."""
-    with _source(name, settings) as source, start_blocking_portal() as portal:
-        shared = SharedRate().permit if name == "tmdb" and PREFECT_API_URL.value() else None
-        client = TmdbClient(source.base_url, source.token.get_secret_value(), _limiter(source), permit=shared)
-        with portal.wrap_async_context_manager(client):
-            yield Tmdb(name, client, portal)
 
 
 _limiters: dict[str, RateLimiter] = {}
 
 
-def _limiter(source: Source) -> RateLimiter:
-    """One limiter for all clients of an address in this process."""
-    return _limiters.setdefault(source.base_url, RateLimiter(source.rate))
+def _has_movies(settings: Settings, source: str) -> bool:
+    """Say whether a manifest of the source lies in the store."""
+    return any(key.endswith(".json") for key in open_store(settings.store_uri).keys(f"{source}/movies/"))
 
 
 @contextmanager
-def _source(name: SourceName, settings: Settings) -> Iterator[Source]:
-    """Yield the address of that name; the sample's server runs while it is open."""
+def open_source(name: SourceName, settings: Settings) -> Iterator[Source]:
+    """Yield the source of that name; the sample's server runs while it is open."""
     if name == "tmdb":
         if settings.tmdb_api_token is None:
             raise ValueError("source tmdb needs TMDB_API_TOKEN, a read access token; without one use source sample")

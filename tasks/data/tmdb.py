@@ -24,6 +24,8 @@ import httpx
 
 from models.body import APPENDED, BadRecord, has_credits, read_body
 from tasks.data.slices import Changes, Slice
+from tasks.foundation.clock import now
+from tasks.foundation.retrying import Hopeless
 
 PAGE_SIZE, MAX_PAGE, CHANGES_PAGE = 20, 500, 100
 MAX_RESULTS = PAGE_SIZE * MAX_PAGE
@@ -49,7 +51,7 @@ class QueryRefused(TmdbError):
     """TMDB does not take a query, as one for a page after the last."""
 
 
-class TokenRefused(TmdbError):
+class TokenRefused(TmdbError, Hopeless):
     """TMDB does not accept the token."""
 
 
@@ -320,7 +322,7 @@ class Reading:
     skipped: set[int] = field(default_factory=set)  # those of the gone that were not asked: they were a short while ago
     expected: int = 0
     tally: Tally = field(default_factory=Tally)
-    fetched_at: datetime = field(default_factory=lambda: now())
+    fetched_at: datetime = field(default_factory=now)
 
     def take(self, movie_id: int, body: dict[str, Any]) -> None:
         """Add a movie's body; one that was merged into another movie is gone, and that one is taken once."""
@@ -389,11 +391,6 @@ async def gather(function: Callable[[Item], Awaitable[Result]], items: Iterable[
     except ExceptionGroup as failures:
         raise _first(failures) from None
     return [task.result() for task in running]
-
-
-def now() -> datetime:
-    """The time that records are stamped with, to the second, in UTC."""
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _seconds(header: str | None) -> float:

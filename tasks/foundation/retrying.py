@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.data.partitions import BrokenPartition
-from tasks.data.tmdb import TokenRefused
 
-HOPELESS = TokenRefused | BrokenPartition | FileNotFoundError | PermissionError | ValueError | LookupError
+class Hopeless(Exception):
+    """A failure that no further try mends: a person must."""
+
+
+HOPELESS = Hopeless | FileNotFoundError | PermissionError | ValueError | LookupError
 
 
 def worth_another_try(task: Any, task_run: Any, state: Any) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -18,15 +18,59 @@ from numpy.typing import NDArray
 from models.estimator import RatingModel
 from models.evaluation import MIN_VOTES, paired_bootstrap
 from models.facts import iterate
+from models.feature_table import Rows
+from models.judging import Judgement, comparison
+from models.questions import RECORD
 from models.reasons import EXPECTED
+from tasks.learning.tuning import Tuned
 
-LEVELS = np.linspace(0.1, 0.95, 18)
+DESCRIPTION = 5_000  # characters that MLflow keeps of one
+
+CONFIDENCES = [float(share) for share in np.linspace(0.1, 0.95, 18)]
+STATED = 0.9
+EXPLAINED = 200  # movies whose reasons are averaged
 
 
-def plots(model: RatingModel, holdout: pd.DataFrame, trials: list[dict[str, Any]]) -> dict[str, Figure]:
-    """Return the figures of a judged model by file name."""
+class Report(NamedTuple):
+    """What is written down of a training beside its models; tables are rows by column."""
+
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    trials: list[dict[str, Any]]
+    segments: list[dict[str, Any]]
+    card: str  # Markdown
+    summary: str  # of the card, as long as MLflow keeps a description
+    plots: dict[str, Figure]  # by file name
+
+
+def write_report(
+    model: RatingModel,
+    asked: Mapping[str, Rows],
+    holdout: pd.DataFrame,
+    recipe: Tuned,
+    judgement: Judgement,
+    tags: dict[str, str],
+) -> Report:
+    """Return all that is registered beside a model; `asked` is the hold-out as the model takes it."""
+    params = {"family": recipe.family, **recipe.params, "linear_share": recipe.linear_share, "seed": tags["seed"]}
+    metrics = judgement.figures | {"tuning_rmse": recipe.rmse}
+    card = model_card(tags, params, comparison(metrics, recipe.family), metrics, judgement.segments)
+    return Report(
+        params,
+        metrics,
+        recipe.trials,
+        judgement.segments,
+        card,
+        shortened(card, DESCRIPTION, "the run's model_card.md"),
+        plots(model, asked[RECORD], holdout, recipe.trials),
+    )
+
+
+def plots(model: RatingModel, rows: Rows, holdout: pd.DataFrame, trials: list[dict[str, Any]]) -> dict[str, Figure]:
+    """Return the figures of a judged model by file name; `rows` are the hold-out's whole records as it takes them."""
     actual = holdout["vote_average"].to_numpy(dtype=float)
-    rating, low, high = model.predict_interval(holdout)
+    rating, ends = model.predict_intervals(rows, [*CONFIDENCES, STATED])
+    low, high = ends[STATED]
     figures = {}
 
     figures["predicted_against_actual.png"], axes = _axes("predicted rating", "actual rating")
@@ -38,15 +82,12 @@ def plots(model: RatingModel, holdout: pd.DataFrame, trials: list[dict[str, Any]
     axes.axhline(0, color="k", lw=0.8)
     axes.tick_params(axis="x", rotation=30)
 
-    covered = []
-    for level in LEVELS:
-        _, below, above = model.predict_interval(holdout, float(level))
-        covered.append(float(np.mean((actual >= below) & (actual <= above))))
-    figures["coverage.png"], axes = _axes("stated level", "share of hold-out ratings inside")
-    axes.plot(LEVELS, covered, "o-", ms=3)
+    covered = [float(np.mean((actual >= ends[share][0]) & (actual <= ends[share][1]))) for share in CONFIDENCES]
+    figures["coverage.png"], axes = _axes("stated confidence", "share of hold-out ratings inside")
+    axes.plot(CONFIDENCES, covered, "o-", ms=3)
     axes.plot([0, 1], [0, 1], "k--", lw=0.8)
 
-    weights = importance(model, holdout).head(20)[::-1]
+    weights = importance(model, rows, holdout).head(20)[::-1]
     figures["importance.png"], axes = _axes("mean absolute contribution, rating points", "")
     axes.barh(weights.index, weights)
 
@@ -74,10 +115,11 @@ def verdict_plot(
     return figure
 
 
-def importance(model: RatingModel, movies: pd.DataFrame, most: int = 200) -> pd.Series:
+def importance(model: RatingModel, rows: Rows, movies: pd.DataFrame) -> pd.Series:
     """Return the mean absolute contribution of each raw field over some movies, in rating points, largest first."""
-    rows = list(iterate(movies.head(most)))
-    shares = pd.DataFrame([{reason.field: reason.points for reason in model.explain(row)[1]} for row in rows])
+    few = Rows(rows.table[:EXPLAINED], rows.texts[:EXPLAINED])
+    explained = model.explain_each(list(iterate(movies.head(EXPLAINED))), few)
+    shares = pd.DataFrame([{reason.field: reason.points for reason in reasons} for _, reasons in explained])
     return shares.abs().mean().sort_values(ascending=False).rename({EXPECTED: "level of its kind"})
 
 
@@ -110,7 +152,7 @@ def model_card(
             f"90 % intervals held {figures['holdout_coverage_90']:.1%}, {figures['holdout_width_90']:.2f} wide.",
             "",
             _markdown(table),
-            "## Slices",
+            "## Segments",
             "",
             _markdown(parts),
             "## Recipe",
@@ -131,13 +173,6 @@ def shortened(card: str, most: int, whole: str) -> str:
         return card
     end = f"\n\n… the rest stands in {whole}"
     return card[: most - len(end) + 1].rpartition("\n")[0] + end
-
-
-def save(figures: dict[str, Figure], folder: Path) -> None:
-    """Write figures as files and close them."""
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=110)
-        plt.close(figure)
 
 
 def _axes(x: str, y: str) -> tuple[Figure, Any]:

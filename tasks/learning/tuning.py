@@ -35,8 +35,8 @@ from prefect import get_run_logger, task
 from sqlalchemy.exc import DBAPIError
 
 from models.estimator import FAMILIES, RatingModel
-from models.features import MovieFeatures
-from models.folds import make_folds, number, trees_needed
+from models.feature_table import FeatureTable
+from models.folds import make_folds, trees_needed
 from settings import make_room, with_driver, without_passwords
 
 TUNING_YEARS, STOPPING_YEARS = 4, 2
@@ -73,7 +73,7 @@ class Tuned:
 
 @task(name="tune", task_run_name="tune {trials} trials", tags=["tuning"])
 def tune(
-    movies: pd.DataFrame,
+    movies: FeatureTable | pd.DataFrame,
     trials: int,
     seed: int,
     study_name: str,
@@ -82,13 +82,13 @@ def tune(
     sampler_seed: int | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> Tuned:
-    """Return the best of `trials` recipes on `movies`, of which each year is predicted from those before it."""
+    """Return the best of `trials` recipes on movies, of which each year is predicted from those before it."""
     log = get_run_logger()
     return search(movies, trials, seed, study_name, storage, log.info, minutes, sampler_seed, facts)
 
 
 def search(
-    movies: pd.DataFrame,
+    movies: FeatureTable | pd.DataFrame,
     trials: int,
     seed: int,
     study_name: str,
@@ -286,14 +286,14 @@ def _is_needed(study: optuna.Study, trial: Trial, trials: int) -> bool:
     return False
 
 
-def _objective(movies: pd.DataFrame, seed: int) -> Callable[..., float]:
-    """Return the walk-forward RMSE of a recipe. Features and the linear voice are computed once for all recipes.
+def _objective(movies: FeatureTable | pd.DataFrame, seed: int) -> Callable[..., float]:
+    """Return the walk-forward RMSE of a recipe. The linear voice is computed once for all recipes.
 
     After each year the error so far is reported; a trial that does worse than most did is given up.
     """
-    features = MovieFeatures().fit(movies)
-    end = movies["release_date"].max() + pd.Timedelta(days=1)
-    folds = make_folds(movies, features, number(movies, features), STOPPING_YEARS + TUNING_YEARS, end)
+    known = movies if isinstance(movies, FeatureTable) else FeatureTable.of(movies)
+    end = known.movies["release_date"].max() + pd.Timedelta(days=1)
+    folds = make_folds(known, STOPPING_YEARS + TUNING_YEARS, end)
     # Movies of so few years that none come before the judged ones: the first judged year must do.
     stopping, folds = folds[:-TUNING_YEARS] or folds[:1], folds[-TUNING_YEARS:]
 

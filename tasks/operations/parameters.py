@@ -18,7 +18,7 @@ from prefect.utilities.callables import parameter_docstrings
 
 from models.movie import FIRST_DATE, LAST_DATE
 from tasks.data.source import RatingsName
-from tasks.release.ledger import Target
+from tasks.release.targets.shipment import Target
 
 DAY = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"  # Prefect's server looks at no `format`
 FIRST_DAY = date(1900, 1, 1)  # before it nobody could have known enough movies to learn from

@@ -10,11 +10,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from models.facts import iterate
+from models.judging import comparison
 from models.movie import INPUTS, Movie
 from settings import get_settings
 from tasks.data.catalogue import read_catalogue
 from tasks.foundation.store import open_store
-from tasks.learning.training import comparison
 from tasks.registry import versions as registry
 from tasks.registry.versions import Version
 

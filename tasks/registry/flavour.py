@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.movie import INPUTS, LEVEL
 from settings import PROJECT
@@ -48,3 +50,10 @@ def save_model(path: str, mlflow_model: Any, model: RatingModel, **facts: Any) -
     )
     mlflow_model.flavors["python_function"]["loader_module"] = "models.scorer"
     mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def inputs(movies: pd.DataFrame) -> pd.DataFrame:
+    """Return the raw facts that a registered model takes, as its signature wants them: dates as ISO text."""
+    frame = movies[list(INPUTS)].copy()
+    frame["release_date"] = pd.to_datetime(movies["release_date"]).dt.strftime("%Y-%m-%d")
+    return frame

@@ -11,58 +11,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
-import subprocess
 import tempfile
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-import pandas as pd
-from prefect import runtime, task
-
-from models.estimator import RatingModel
-from models.movie import INPUTS, Movie
-from settings import PROJECT, get_settings, make_room, without_passwords, without_secrets
-from tasks.data.tmdb import now
-from tasks.foundation.retrying import RETRIED
-from tasks.learning.report import model_card, plots, save, shortened
-from tasks.learning.training import as_of_data, by_slice, comparison
-from tasks.learning.tuning import Tuned
-from tasks.registry import flavour
+from settings import get_settings, make_room, without_passwords, without_secrets
+from tasks.foundation.clock import now
 from tasks.registry.mlflow_database import LOCKED, RegistryAway, make_ready
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "premiere"
 CODE = "code/models"  # where in a run the code lies
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second is MLflow's word for a missing alias
-DESCRIPTION = 5_000  # characters that MLflow keeps of one
-SERVING_PACKAGES = ("scikit-learn", "skops", "xgboost-cpu", "lightgbm", "textblob", "pandas", "pydantic")
-CREW = ("cast", "directors", "writers", "producers", "cinematographers", "composers", "editors")
-# What a registered model shows as its input is invented: what TMDB wrote may not lie in a registry for good.
-EXAMPLE: dict[str, Any] = {
-    "title": "An Invented Movie",
-    "original_title": "An Invented Movie",
-    "overview": "Two sisters keep a lighthouse that no ship needs any more.",
-    "tagline": "Somebody has to.",
-    "genres": ["Drama"],
-    "release_date": "2027-03-05",
-    "original_language": "en",
-    "spoken_languages": ["en"],
-    "runtime": 96.0,
-    "budget": 2_000_000.0,
-    "production_companies": [{"name": "Invented Pictures", "id": "900000001"}],
-    "production_countries": [{"name": "Ireland", "id": "IE"}],
-    "belongs_to_collection": {"name": "Invented Movies", "id": "900000002"},
-    **{role: [{"name": "Somebody Invented", "id": "900000003"}] for role in CREW},
-}
 
 
 @dataclass(frozen=True)
@@ -118,10 +83,10 @@ def check_registry() -> None:
             mlflow_client = client()
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-            experiment = mlflow_client.get_experiment(_experiment(mlflow_client))
-            mlflow_client.set_experiment_tag(experiment.experiment_id, "written", now().isoformat())
+            ours = mlflow_client.get_experiment(experiment(mlflow_client))
+            mlflow_client.set_experiment_tag(ours.experiment_id, "written", now().isoformat())
             (Path(folder) / "written.txt").write_text(now().isoformat())
-            files: Any = get_artifact_repository(experiment.artifact_location)
+            files: Any = get_artifact_repository(ours.artifact_location)
             files.log_artifact(str(Path(folder) / "written.txt"))
     except RegistryAway as error:
         raise RegistryAway(f"nothing was trained: {error}") from None
@@ -147,140 +112,6 @@ def _impatient() -> Iterator[None]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
-
-
-def inputs(movies: pd.DataFrame) -> pd.DataFrame:
-    """Return the raw facts that a registered model takes, as its signature wants them: dates as ISO text."""
-    frame = movies[list(INPUTS)].copy()
-    frame["release_date"] = pd.to_datetime(movies["release_date"]).dt.strftime("%Y-%m-%d")
-    return frame
-
-
-@task(
-    name="register",
-    task_run_name="register {tags[family]} as of {tags[as_of]}",
-    **RETRIED | {"retry_delay_seconds": 5},
-)
-def register(
-    shipped: RatingModel,
-    judged: RatingModel,
-    holdout: pd.DataFrame,
-    recipe: Tuned,
-    metrics: dict[str, float],
-    tags: dict[str, str],
-) -> Version:
-    """Log a training run with both fits and return the new version, which becomes challenger.
-
-    Tried again, it registers nothing twice: the tag `training` names the training, of which there is one version.
-    """
-    version = find_trained({"training": tags["training"]}) or _register(shipped, judged, holdout, recipe, metrics, tags)
-    set_alias(CHALLENGER, version)
-    return version
-
-
-def _register(
-    shipped: RatingModel,
-    judged: RatingModel,
-    holdout: pd.DataFrame,
-    recipe: Tuned,
-    metrics: dict[str, float],
-    tags: dict[str, str],
-) -> Version:
-    """Make the run and, last of all and in one step, the version.
-
-    The run holds its trials as nested runs, the hold-out as its data set, the slices, the plots and the model card. The
-    runs of an earlier try, which came to no version, are removed.
-    """
-    mlflow_client = client()
-    import mlflow
-
-    name, trials = get_settings().model_name, recipe.trials
-    params = {"family": recipe.family, **recipe.params, "linear_share": recipe.linear_share, "seed": tags["seed"]}
-    metrics = metrics | {"tuning_rmse": recipe.rmse}
-    experiment = _experiment(mlflow_client)
-    for half in mlflow_client.search_runs([experiment], f"tags.training = '{tags['training']}'", max_results=10_000):
-        mlflow_client.delete_run(half.info.run_id)
-    mlflow.set_experiment(experiment_id=experiment)
-    raw, example = inputs(holdout), inputs(pd.DataFrame([Movie(**EXAMPLE).facts()]))
-    parts = by_slice(judged, holdout)
-    card = model_card(tags, params, comparison(metrics, params["family"]), metrics, parts)
-    run_name = f"{params['family']} as of {tags['as_of']}"
-    with mlflow.start_run(run_name=run_name, tags=tags) as run, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mlflow.log_params(params)
-        mlflow.log_metrics(metrics)
-        mlflow.log_table(pd.DataFrame(trials), "trials.json")
-        mlflow.log_table(pd.DataFrame(parts), "slices.json")
-        mlflow.log_text(card, "model_card.md")
-        facts = raw.drop(columns=[name for name in raw if raw[name].map(type).isin((list, dict)).any()])
-        mlflow.log_input(
-            mlflow.data.pandas_dataset.from_pandas(facts, name=f"{tags['source']}-{tags['data']}"), context="hold-out"
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            save(plots(judged, holdout, trials), Path(folder))
-            mlflow.log_artifacts(folder, "plots")
-        for path in model_code(PROJECT):
-            mlflow.log_artifact(str(path), CODE)
-        _log_trials(mlflow_client, run.info, trials, tags["training"])
-        logged = {
-            fit: mlflow.models.Model.log(
-                None,
-                flavour,
-                name=fit,
-                model=model,
-                input_example=example,
-                pip_requirements=[f"{package}=={installed(package)}" for package in SERVING_PACKAGES],
-            )
-            for fit, model in (("model", shipped), ("judged", judged))
-        }
-    digests = {
-        name: content_hash(Path(mlflow.artifacts.download_artifacts(logged[fit].model_uri)))
-        for name, fit in (("sha256", "model"), ("judged_sha256", "judged"))
-    }
-    digests["code_sha256"] = code_digest(PROJECT)
-    if not mlflow_client.search_registered_models(f"name = '{name}'"):
-        mlflow_client.create_registered_model(name, description="Predicts a movie's rating before its premiere.")
-    created = mlflow_client.create_model_version(
-        name,
-        source=logged["model"].model_uri,
-        run_id=run.info.run_id,
-        model_id=logged["model"].model_id,
-        description=shortened(card, DESCRIPTION, "the run's model_card.md"),
-        tags=tags | digests | {"judged_uri": logged["judged"].model_uri},
-    )
-    return find(str(created.version))
-
-
-def describe(judged: RatingModel, movies: pd.DataFrame, source: str, known_on: date) -> dict[str, str]:
-    """Return what a person asks of a version, as tags: when, from what, by which code, in which training.
-
-    `known_on` is the day whose knowledge it learned from; `as_of` is the day after the newest movie of it.
-    """
-    return {
-        "training": str(runtime.flow_run.id or uuid.uuid4()),
-        "known_on": str(known_on),
-        "as_of": str(as_of_data(movies)),
-        "judged_until": judged.learned_until_,
-        "family": judged.family,
-        "synthetic": str(source == "sample").lower(),
-        "movies": str(len(movies)),
-        "commit": commit(),
-        "lock": lock_hash(),
-        "trained_at": now().isoformat(),
-    }
-
-
-def _log_trials(mlflow_client: Any, parent: Any, trials: list[dict[str, Any]], training: str) -> None:
-    """Log each trial as a nested run, in one request a run."""
-    from mlflow.entities import Metric, Param
-
-    for trial in trials:
-        tags = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial {trial['number']}", "training": training}
-        nested = mlflow_client.create_run(parent.experiment_id, tags=tags)
-        params = [Param(name, str(value)) for name, value in trial.items() if name not in ("number", "rmse")]
-        stamp = nested.info.start_time
-        mlflow_client.log_batch(nested.info.run_id, [Metric("tuning_rmse", trial["rmse"], stamp, 0)], params)
-        mlflow_client.set_terminated(nested.info.run_id)
 
 
 def find(number_or_alias: str) -> Version:
@@ -410,20 +241,7 @@ def code_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def lock_hash() -> str:
-    """Return a digest of the locked libraries."""
-    return hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()[:12]
-
-
-def commit() -> str:
-    """Return the commit of the project's checkout, or SOURCE_COMMIT where there is no checkout or no git."""
-    if not (PROJECT / ".git").exists() or not shutil.which("git"):
-        return get_settings().source_commit
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or get_settings().source_commit
-
-
-def _experiment(mlflow_client: Any) -> str:
+def experiment(mlflow_client: Any) -> str:
     """Return the experiment's id. With a database as registry its files go beside that database."""
     found = mlflow_client.get_experiment_by_name(EXPERIMENT)
     if found:
@@ -432,4 +250,4 @@ def _experiment(mlflow_client: Any) -> str:
     location = None
     if uri.startswith("sqlite:///"):
         location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
-    return str(mlflow_client.create_experiment(EXPERIMENT, artifact_location=location))
+    return str(mlflow_client.createexperiment(EXPERIMENT, artifact_location=location))

@@ -27,26 +27,17 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from settings import get_settings
 from tasks.foundation.run_log import log
 from tasks.foundation.store import open_store
+from tasks.release.targets.shipment import Shipment, Target
 
 Event = Literal[
     "moving", "promoted", "refreshed", "rejected", "shipped", "rolled back", "adopted", "restored", "failed"
 ]
-Target = Literal["bento", "s3", "image", "registry", "ecs", "compose"]
 MADE = ("promoted", "refreshed", "rolled back", "adopted", "restored")  # what makes a champion
 ENDS = (*MADE, "failed")  # of a move
 FOLDER = "ledger/"
 COPIED = 50  # records that were read one by one before the copy is renewed
 LOOK = "look"  # the figure of a comparison that counts as a look at the champion
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{6}Z-[0-9a-f]{8}\.json$")
-
-
-class Shipment(BaseModel):
-    """Where a version lies in one target, so that it can be found again without building it."""
-
-    model_config = ConfigDict(frozen=True)
-    target: Target
-    where: str  # tag, key, image address or ARN
-    digest: str  # of the content: SHA-256, an image's id or a registry's digest; a task definition's ARN
 
 
 class Record(BaseModel):

@@ -12,7 +12,7 @@ from tasks.registry import versions as registry
 from tasks.registry.versions import CHAMPION
 from tasks.release import ledger
 from tasks.release.ledger import Record
-from tasks.release.promoting import begin_move, prepare_all
+from tasks.release.moving import begin_move, prepare_all
 from tasks.release.shipping import SWITCHED, in_use
 
 

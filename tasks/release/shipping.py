@@ -18,8 +18,8 @@ from prefect import get_run_logger, task
 from settings import get_settings
 from tasks.foundation.store import S3Store, open_store
 from tasks.registry.versions import Version
-from tasks.release.ledger import Shipment, Target
 from tasks.release.targets import bento, compose, ecs, images
+from tasks.release.targets.shipment import Shipment, Target
 
 NEEDS: dict[Target, Target] = {"registry": "image", "ecs": "registry", "compose": "image"}
 ORDER: tuple[Target, ...] = ("bento", "s3", "image", "registry", "ecs", "compose")

@@ -19,7 +19,7 @@ from typing import Any
 from settings import PROJECT, get_settings
 from tasks.foundation.run_log import log
 from tasks.foundation.starting import wait_for
-from tasks.release.targets.images import engine
+from tasks.release.targets.docker_engine import engine
 
 FOLDER = PROJECT / "deploy" / "compose"
 STATE = FOLDER / ".env"

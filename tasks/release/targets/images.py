@@ -18,13 +18,14 @@ from typing import Any
 
 import boto3
 import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 
 from settings import PROJECT, get_settings
 from tasks.foundation.run_log import log
 from tasks.foundation.starting import wait_for
 from tasks.registry.versions import Version
 from tasks.release.targets import bento
+from tasks.release.targets.docker_engine import engine
 from tasks.release.targets.probing import probe
 
 MOST_BYTES = 1_200_000_000
@@ -35,16 +36,6 @@ HEALTHCHECK = (  # which bentoml containerize cannot be told
 )
 _STEP = re.compile(r"^(\|\d+( \S+=\S+)* )?/bin/sh -c (#\(nop\) +)?")  # what the builder writes before a step
 ECR = re.compile(r"^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/")
-
-
-def engine() -> docker.DockerClient:
-    """Connect to the Docker engine; raises RuntimeError, with what to do about it, where there is none."""
-    try:
-        found = docker.from_env(timeout=600)
-        found.ping()
-    except (DockerException, APIError) as error:
-        raise RuntimeError(f"no Docker engine answers ({error}): start one, or set DOCKER_HOST") from error
-    return found
 
 
 def reference(version: Version) -> str:
