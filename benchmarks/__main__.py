@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import collection, compare, days, features, gate, imdb, serving, shipping, tuning
+from benchmarks import collection, compare, days, features, gate, imdb, serving, shipping, trees, tuning
 
 ALL = {
     "features": features.main,
@@ -14,6 +14,7 @@ ALL = {
     "days": days.main,
     "imdb": imdb.main,
     "tuning": tuning.main,
+    "trees": trees.main,
     "gate": gate.main,
     "shipping": shipping.main,
     "serving": serving.main,

@@ -138,12 +138,16 @@ def main() -> None:
     alone = np.concatenate(pitches)
     print(f"  a pitch, by a model that learned from pitches alone: {metrics(y, alone)['rmse']:.3f}")
     print("\nwhat a fact is worth to those movies that have it: RMSE and width without and with it")
+    larger, wider = {}, {}
     for name, fact in product(("a title", "typed"), INPUTS[1:]):
         without, with_it = (np.concatenate(told[f"{name} {words} {fact}"], axis=1) for words in ("without", "with"))
         error = [metrics(one[0], one[1])["rmse"] for one in (without, with_it)]
         width = [(one[3] - one[2]).mean() for one in (without, with_it)]
         print(f"  {name:<8} {fact:<24}{error[0]:7.3f}{error[1]:7.3f}{error[1] - error[0]:+8.3f}", end="")
         print(f"{width[0]:9.2f}{width[1]:6.2f}{width[1] - width[0]:+7.2f}")
+        larger[error[1] - error[0]] = wider[width[1] - width[0]] = f"{fact} beside {name}"
+    for what, found in (("RMSE", larger), ("mean width of the interval", wider)):
+        print(f"  at worst a fact that is told moves the {what} by {max(found):+.3f}: {found[max(found)]}")
 
 
 def real_movies() -> pd.DataFrame:

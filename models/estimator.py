@@ -237,7 +237,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         untold = self._untold(table)
         self.recalibration_ = Recalibration().fit(untold, residual - of_record)
         left = residual - self.recalibration_.predict(untold)
-        self.interval_ = ConformalInterval().fit(self._doubt(table, trees, linear, untold), left)
+        self.interval_ = ConformalInterval().fit(self._doubt(table, trees, linear, untold), left, self._signs())
         self.learned_until_ = str(known.movies["release_date"].max().date())
         self.n_movies_ = len(known.movies)
         return self
@@ -338,6 +338,12 @@ class RatingModel(RegressorMixin, BaseEstimator):
         known = (table[:, where.counted] == table[:, where.counted]).sum(axis=1)  # NaN equals nothing
         voices = np.array([self._blend(trees, linear), np.abs(trees - linear), known]).T
         return np.concatenate([voices, table[:, where.doubts], untold], axis=1)
+
+    def _signs(self) -> NDArray[np.int64]:
+        """Return how `_doubt` may widen an interval: what is told (-1) never does, what is not (1) never narrows it."""
+        where = self._where()
+        doubts = [-1 if self.features_.columns_[column].startswith("told_") else 0 for column in where.doubts]
+        return np.array([0, 0, -1, *doubts, *([1] * len(where.untold))], dtype=np.int64)
 
     def _untold(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return flags (n, f), 1 where a field was not told."""

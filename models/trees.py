@@ -1,29 +1,34 @@
 """Predict with a fitted tree ensemble at the price of its arithmetic: no data frames, checks or thread pools between.
 
 For one movie the boosters are asked through their C interfaces, which Python's wrappers cost more than; for a few, a
-Random Forest walks all its trees at once through flat arrays, while scikit-learn asks them one by one.
+Random Forest walks all its trees at once through flat arrays, while scikit-learn asks them one by one. These ways use
+names that the libraries keep to themselves. So each is tried when it is made, and one that a library's release has
+broken is counted in `FALLBACKS`, logged, and replaced by the public `predict`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import threading
 import weakref
+from collections import Counter
 from typing import Any
 
 import lightgbm
 import numpy as np
 import xgboost
 from lightgbm import LGBMRegressor
-from lightgbm.basic import _LIB as LIGHTGBM  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 from xgboost import XGBRegressor
-from xgboost.core import _LIB as XGBOOST
 
 FEW = 16  # movies
+TOLERANCE = 1e-4  # rating points between the fast way and the public one, on the row that it is tried with
+FALLBACKS: Counter[str] = Counter()  # how many fast predictors could not be made, by library
 # What predicts few movies fast, by the booster (or a forest's first tree) that it belongs to: a new fit has new ones.
-_fast: weakref.WeakKeyDictionary[Any, LightGBMRow | XGBoostRow | Forest] = weakref.WeakKeyDictionary()
+_fast: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+log = logging.getLogger("premiere")
 
 
 def predict_trees(trees: Any, table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -40,23 +45,65 @@ def predict_trees(trees: Any, table: NDArray[np.float64]) -> NDArray[np.float64]
         key = trees if booster else trees.estimators_[0]
         fast = _fast.get(key)
         if fast is None:
-            kind = {lightgbm.Booster: LightGBMRow, xgboost.Booster: XGBoostRow}.get(type(trees), Forest)
-            fast = _fast[key] = kind(trees)
+            fast = _fast[key] = _make_fast(trees)
         return np.asarray(fast.predict(table), dtype=float)
+    return _predict(trees, table)
+
+
+def _predict(trees: Any, table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Predict as the libraries offer it to everybody."""
     if isinstance(trees, lightgbm.Booster):
         predicted = trees.predict(table, num_threads=1)
-    elif booster:
+    elif isinstance(trees, xgboost.Booster):
         predicted = trees.inplace_predict(table)
     else:
         predicted = trees.predict(table)
     return np.asarray(predicted, dtype=float)
 
 
+def _make_fast(trees: Any) -> LightGBMRow | XGBoostRow | Forest | Public:
+    """Return what predicts few rows fast, or the public way where that cannot be made or answers otherwise."""
+    kinds = {lightgbm.Booster: (LightGBMRow, "lightgbm"), xgboost.Booster: (XGBoostRow, "xgboost")}
+    kind, library = kinds.get(type(trees), (Forest, "scikit-learn"))
+    public = Public(trees)
+    try:
+        made = kind(trees)
+        row = np.zeros((1, _width(trees)))
+        off = float(np.abs(np.asarray(made.predict(row), dtype=float) - public.predict(row)).max())
+        if not off <= TOLERANCE:
+            raise RuntimeError(f"it is off by {off:.2g} points")
+    except Exception as error:  # whatever a release of the library changed
+        FALLBACKS[library] += 1
+        log.warning("%s is asked the slow way, as the fast one does not work: %r", library, error)
+        return public
+    return made
+
+
+def _width(trees: Any) -> int:
+    """Return the number of features of a fitted ensemble."""
+    if isinstance(trees, lightgbm.Booster):
+        return int(trees.num_feature())
+    return int(trees.num_features() if isinstance(trees, xgboost.Booster) else trees.n_features_in_)
+
+
+class Public:
+    """The public way, in the place of a fast one. Like them it holds no reference that keeps a booster alive."""
+
+    def __init__(self, trees: Any) -> None:
+        self._trees = weakref.ref(trees)
+
+    def predict(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the predictions of rows (n, f)."""
+        return _predict(self._trees(), table)
+
+
 class LightGBMRow:
     """One row at a time through a LightGBM booster, which must outlive it."""
 
     def __init__(self, booster: lightgbm.Booster) -> None:
-        width = booster.num_feature()
+        from lightgbm.basic import _LIB as LIGHTGBM  # type: ignore[attr-defined]
+
+        self._library, width = LIGHTGBM, booster.num_feature()
         self._lock = threading.Lock()  # the library keeps one buffer for all who ask
         self._config, self._length, self._given = ctypes.c_void_p(), ctypes.c_int64(), ctypes.c_double()
         normal, first, every, double = (ctypes.c_int(number) for number in (0, 0, -1, 1))
@@ -74,8 +121,8 @@ class LightGBMRow:
         row = np.ascontiguousarray(row, dtype=np.float64)
         at = ctypes.c_void_p(row.ctypes.data)
         with self._lock:
-            if LIGHTGBM.LGBM_BoosterPredictForMatSingleRowFast(self._config, at, *self._out):
-                raise RuntimeError(f"LightGBM: {LIGHTGBM.LGBM_GetLastError().decode()}")
+            if self._library.LGBM_BoosterPredictForMatSingleRowFast(self._config, at, *self._out):
+                raise RuntimeError(f"LightGBM: {self._library.LGBM_GetLastError().decode()}")
             return [self._given.value]
 
 
@@ -83,7 +130,9 @@ class XGBoostRow:
     """One row at a time through an XGBoost booster, which must outlive it."""
 
     def __init__(self, booster: xgboost.Booster) -> None:
-        self._handle, self._lock = booster.handle, threading.Lock()
+        from xgboost.core import _LIB as XGBOOST
+
+        self._library, self._handle, self._lock = XGBOOST, booster.handle, threading.Lock()
         self._row = np.empty((1, booster.num_features()))
         interface = self._row.__array_interface__
         plain = {key: interface[key] for key in ("data", "shape", "typestr", "version")} | {"strides": None}
@@ -97,8 +146,8 @@ class XGBoostRow:
         """Return the prediction of one row, (f) or (1, f)."""
         with self._lock:
             self._row[0] = row
-            if XGBOOST.XGBoosterPredictFromDense(self._handle, *self._asked, None, *self._out):
-                raise RuntimeError(f"XGBoost: {XGBOOST.XGBGetLastError().decode()}")
+            if self._library.XGBoosterPredictFromDense(self._handle, *self._asked, None, *self._out):
+                raise RuntimeError(f"XGBoost: {self._library.XGBGetLastError().decode()}")
             return [float(self._given[0])]
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from skops import io as skops_io
 
+from models import trees
 from models.estimator import FAMILIES, TRUSTED_TYPES, RatingModel
 from models.evaluation import baselines, metrics, split_by_release
 from models.facts import iterate, written
@@ -152,6 +153,26 @@ def test_the_nearest_known_movies_resemble_it(model: RatingModel, split: tuple[p
     keys = train["title"] + train["release_date"].dt.year.astype(str)
     languages = [set(train[keys == f"{n.title}{n.year}"]["original_language"]) for n in near]
     assert sum("ko" in spoken for spoken in languages) >= 4
+
+
+@pytest.mark.parametrize("how", ["gone", "wrong"])
+@pytest.mark.parametrize("family", ["xgboost", "lightgbm", "random_forest"])
+def test_a_fast_way_that_a_library_broke_is_replaced_counted_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, family: str, how: str
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4))
+    fitted = RatingModel(family).learner().set_params(n_estimators=5).fit(X, X[:, 0])
+    kind = {"xgboost": trees.XGBoostRow, "lightgbm": trees.LightGBMRow, "random_forest": trees.Forest}[family]
+    if how == "wrong":
+        monkeypatch.setattr(kind, "predict", lambda self, table: np.full(len(table), 99.0))
+    else:
+        monkeypatch.setattr(kind, "__init__", lambda self, trees: trees.was_renamed)
+    before = trees.FALLBACKS.total()
+    for row in (X[:1], X[1:2]):
+        assert predict_trees(fitted, row)[0] == pytest.approx(fitted.predict(row)[0], abs=1e-6)
+    assert trees.FALLBACKS.total() == before + 1
+    assert "is asked the slow way" in caplog.text
 
 
 def test_early_stopping_takes_fewer_trees_where_there_is_nothing_to_learn() -> None:

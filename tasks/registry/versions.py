@@ -250,4 +250,4 @@ def experiment(mlflow_client: Any) -> str:
     location = None
     if uri.startswith("sqlite:///"):
         location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
-    return str(mlflow_client.createexperiment(EXPERIMENT, artifact_location=location))
+    return str(mlflow_client.create_experiment(EXPERIMENT, artifact_location=location))
