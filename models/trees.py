@@ -67,7 +67,7 @@ def _make_fast(trees: Any) -> LightGBMRow | XGBoostRow | Forest | Public:
     kind, library = kinds.get(type(trees), (Forest, "scikit-learn"))
     public = Public(trees)
     try:
-        made = kind(trees)
+        made: LightGBMRow | XGBoostRow | Forest = kind(trees)
         row = np.zeros((1, _width(trees)))
         off = float(np.abs(np.asarray(made.predict(row), dtype=float) - public.predict(row)).max())
         if not off <= TOLERANCE:
