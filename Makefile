@@ -18,10 +18,11 @@ test: .venv/dev  ## all tests; options in ARGS
 test-fast: .venv/dev  ## the tests that need no server, database or training, in two workers
 	@$(BIN)/python -m pytest -m fast -n 2 $(ARGS)
 
-lint: .venv/dev  ## ruff and mypy
+lint: .venv/dev  ## ruff, mypy, and oxlint for the page
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/oxlint web
 
 check: lint test  ## what CI runs
 

@@ -43,6 +43,8 @@ AFTER = {  # what to do about what BentoML answers
     504: "send fewer movies at once, or fewer with reasons and similar; or try again when less is asked for",
 }
 POLICY = "default-src 'self'; img-src 'self' https://image.tmdb.org data:; frame-ancestors 'none'; base-uri 'none'"
+# Without a word on its age a browser may keep a file for days, and load modules of two versions as one page.
+PAGE_HEADERS = ((b"content-security-policy", POLICY.encode()), (b"cache-control", b"no-cache"))
 
 
 class Door:
@@ -71,7 +73,7 @@ class Door:
             nonlocal start
             if message["type"] == "http.response.start":
                 if path.startswith(PAGE):
-                    message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
+                    message["headers"] = [*message["headers"], *PAGE_HEADERS]
                 if message["status"] >= 400:
                     start = message
                     return

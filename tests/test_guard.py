@@ -94,6 +94,19 @@ def test_labels_are_routes_and_all_paths_that_lead_nowhere_share_one() -> None:
     assert set(seen) == {"/ui/", "/ui", "/where", ELSEWHERE}
 
 
+def test_a_browser_asks_anew_for_each_file_of_the_page_and_is_sent_only_what_changed() -> None:
+    async def questions(client: httpx.AsyncClient) -> None:
+        for path in ("/ui/", "/ui/app.js", "/ui/style.css"):
+            first = await client.get(path)
+            assert first.headers["cache-control"] == "no-cache"
+            again = await client.get(path, headers={"If-None-Match": first.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+            assert again.headers["cache-control"] == "no-cache"
+        assert "cache-control" not in (await client.get("/where")).headers
+
+    ask(questions)
+
+
 def test_what_is_refused_is_labelled_by_its_route_too() -> None:
     seen: list[str] = []
 

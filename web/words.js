@@ -1,4 +1,6 @@
-// All texts of the page. {name} is filled in by the page; both languages have the same keys.
+// All texts of the page, in English and Korean. {name} is filled in by the page; both languages have the same keys.
+// Knows neither which language is chosen nor where a text stands.
+
 export const WORDS = {
   en: {
     other: '한국어', toDark: 'Dark', toLight: 'Light', themeLabel: 'Switch to {x} colours', dark: 'dark', light: 'light',
@@ -42,8 +44,9 @@ export const WORDS = {
     held: 'On movies that it had never seen, 90% intervals held {c} of the ratings.',
     noWarn: 'Nothing important is missing.', similar: 'Similar movies', noSimilar: 'No similar movie is known.',
     alike: '{p} alike', wMissing: '{f} is missing', wUnseen: 'Never seen before: {f}: {x}',
-    yKind: 'what movies of its kind usually reach', yUnknown: 'not known', yDebut: 'no earlier movie known', yMore: ' and {n} more',
-    yPast: 'mean of {n} earlier movies {r}',
+    yKind: 'what movies of its kind usually reach', yUnknown: 'not known', yMinutes: '{n} minutes', yDebut: '{x}: no earlier movie known',
+    yPast: '{x}: {r} on average over {n} earlier movies', yPastOne: '{x}: {r} for one earlier movie',
+    yMore: '; and {n} more', yMorePeople: '; and {n} more',
     failed: 'The service did not answer ({e}).', again: 'Try again', slow: 'Too many requests. Wait a moment.',
     manyTitle: 'Many movies at once', manyPick: 'Choose a CSV file', manyProgress: 'Progress',
     manyWhat: 'The file comes back with the columns rating, low, high and error. It is read in your browser, and only the columns that name a field of a movie are sent.',
@@ -106,8 +109,9 @@ export const WORDS = {
     held: '처음 보는 영화에서 90% 구간은 실제 평점의 {c}를 담았습니다.',
     noWarn: '중요한 정보가 모두 있습니다.', similar: '비슷한 영화', noSimilar: '비슷한 영화를 찾지 못했습니다.',
     alike: '{p} 비슷함', wMissing: '{f} 정보가 없습니다', wUnseen: '처음 보는 이름: {f}: {x}',
-    yKind: '비슷한 영화들이 보통 받는 점수', yUnknown: '알려지지 않음', yDebut: '알려진 이전 작품 없음', yMore: ' 외 {n}명',
-    yPast: '이전 작품 {n}편 평균 {r}',
+    yKind: '비슷한 영화들이 보통 받는 점수', yUnknown: '알려지지 않음', yMinutes: '{n}분', yDebut: '{x}: 알려진 이전 작품 없음',
+    yPast: '{x}: 이전 작품 {n}편, 평균 {r}점', yPastOne: '{x}: 이전 작품 한 편, {r}점',
+    yMore: '; 그 외 {n}개', yMorePeople: '; 그 외 {n}명',
     failed: '서비스가 응답하지 않습니다 ({e}).', again: '다시 시도', slow: '요청이 너무 많습니다. 잠시 기다려 주세요.',
     manyTitle: '여러 영화를 한 번에', manyPick: 'CSV 파일 고르기', manyProgress: '진행률',
     manyWhat: '파일에 rating, low, high, error 열을 더해 돌려줍니다. 파일은 브라우저에서 읽으며, 영화 항목에 해당하는 열만 서비스로 보냅니다.',
@@ -138,7 +142,7 @@ export const NAMES = {
   producers: ['Producers', '제작'], production_companies: ['Companies', '제작사'], production_countries: ['Countries', '제작 국가'],
   belongs_to_collection: ['Collection', '시리즈'], overview: ['Synopsis', '줄거리'], tagline: ['Tagline', '태그라인'],
   spoken_languages: ['Spoken languages', '사용 언어'], cinematographers: ['Cinematographers', '촬영'], composers: ['Composers', '음악'],
-  editors: ['Editors', '편집'],
+  editors: ['Editors', '편집'], expected: ['Movies like it', '비슷한 영화'],
 };
 
 export const GENRES = {
