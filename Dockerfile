@@ -6,7 +6,7 @@ RUN apt-get update \
 WORKDIR /app
 COPY requirements.txt .
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt
-COPY settings.py service.py bentofile.yaml prefect.yaml requirements-service.txt ./
+COPY pyproject.toml README.md LICENSE settings.py service.py bentofile.yaml prefect.yaml requirements-service.txt ./
 COPY deploy deploy
 COPY models models
 COPY serving serving
@@ -14,9 +14,10 @@ COPY web web
 COPY tasks tasks
 COPY flows flows
 COPY sample sample
+RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation --editable .
 RUN useradd --create-home --uid 1000 premiere && install -d -o premiere /data
 USER premiere
 # docker build --build-arg SOURCE_COMMIT=$(git rev-parse HEAD): an image has no checkout to ask
 ARG SOURCE_COMMIT=unknown
 ENV SOURCE_COMMIT=$SOURCE_COMMIT
-ENV PYTHONPATH=/app PYTHONUNBUFFERED=1 DATA_HOME=/data
+ENV PYTHONUNBUFFERED=1 DATA_HOME=/data

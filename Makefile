@@ -1,7 +1,9 @@
-# make help lists the targets. Needs Python 3.11 and make; everything else comes from the lock.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# make help lists the targets. Needs Python 3.11, 3.12 or 3.13 and make; everything else comes from the lock.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# The first that answers: a shim of pyenv may stand for a Python that is not switched on.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
-export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast check lint serve ui bench container-push deploy image rollback ledger purge clean lock
@@ -60,20 +62,22 @@ clean:  ## remove the environment and everything that runs left behind in this f
 	rm -rf .venv data mlflow.db mlartifacts mlruns optuna.db warehouse.db bentos .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-lock:  ## resolve the dependencies anew (needs uv)
-	uv pip compile pyproject.toml $(LOCK) -o requirements.txt
-	uv pip compile pyproject.toml --group dev -c requirements.txt $(LOCK) -o requirements-dev.txt
+lock:  ## resolve the dependencies anew, for all Pythons at once (needs uv)
+	uv pip compile pyproject.toml --group build $(LOCK) -o requirements.txt
+	uv pip compile pyproject.toml --group build --group dev -c requirements.txt $(LOCK) -o requirements-dev.txt
 	uv pip compile --group pyproject.toml:service -c requirements.txt $(LOCK) -o requirements-service.txt
-LOCK := --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
 # The environment follows the lock: a changed lock installs what changed.
 .venv/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Premiere needs Python 3.11, this is " + sys.version.split()[0] + ": set PYTHON=/path/to/python3.11")'
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUPPORTED)' || { echo "Premiere needs Python 3.11, 3.12 or 3.13," \
+		"and $(or $(PYTHON),what is on PATH) is none of them: install one, or set PYTHON=/path/to/python3.13"; exit 1; }
 	@$(PYTHON) -m venv .venv
 
-.venv/run: requirements.txt requirements-dev.txt | .venv/bin/pip
+.venv/run: requirements.txt requirements-dev.txt pyproject.toml | .venv/bin/pip
 	@echo "Installing the locked environment into .venv (a minute or two)"
 	@$(INSTALL) -r $$(test -e .venv/dev && echo requirements-dev.txt || echo requirements.txt)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/python -c 'import lightgbm' || (echo "LightGBM needs the system's OpenMP: apt-get install libgomp1"; exit 1)
 	@touch $@
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -92,6 +94,23 @@ class Arguments(BaseModel):
 
 arguments = bentoml.use_arguments(Arguments)
 BentoMLContainer.bento_arguments.set(arguments.model_dump())  # a bento and the other processes keep what was found
+
+
+def python_of(model: str) -> str:
+    """Return the Python that a model was fitted on, as "3.13", or this one where no such model is stored.
+
+    The file would open on any: the image takes the one on which the model was judged, whatever built the bento.
+    """
+    this = "{}.{}".format(*sys.version_info)
+    try:
+        stored = Path(bentoml.models.get(model).path, "mlflow_model", "python_env.yaml").read_text()
+    except (NotFound, OSError):  # the service says itself what it lacks
+        return this
+    found = re.search(r"^python: (\d+\.\d+)", stored, re.MULTILINE)
+    return found[1] if found else this
+
+
+PYTHON = python_of(arguments.model)
 
 
 def is_ours(entry: logging.LogRecord) -> bool:
@@ -210,7 +229,7 @@ routes = [
 @bentoml.service(
     name="premiere",
     # No distribution that BentoML knows: to those it adds compilers and git. bentofile.yaml says what else goes in.
-    image=bentoml.images.Image(base_image="python:3.11-slim", distro="none"),
+    image=bentoml.images.Image(python_version=PYTHON, base_image=f"python:{PYTHON}-slim", distro="none"),
     traffic={"timeout": SECONDS},
     envs=[{"name": "FORWARDED_ALLOW_IPS", "value": "nobody"}],  # uvicorn believes all on loopback; the guard asks whom
     tracing={"excluded_urls": "predict.*,feedback,health,ready,model/info,metrics,ui.*,upcoming"},

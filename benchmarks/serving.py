@@ -51,7 +51,7 @@ def main() -> None:
         model, _ = registry.download(version, "model", Path(folder))
         dump = "import joblib, sys; from skops import io; from models.estimator import TRUSTED_TYPES; "
         dump += "joblib.dump(io.load(sys.argv[1], trusted=TRUSTED_TYPES), sys.argv[2])"
-        here = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
+        here = os.environ | {"PYTHONWARNINGS": "ignore"}
         subprocess.run([sys.executable, "-c", dump, str(model), str(dumped)], check=True, env=here)
         servers: dict[str, tuple[list[str], int, dict[str, str]]] = {}
         for name, kind in PEERS.items():

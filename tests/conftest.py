@@ -215,6 +215,14 @@ def service(_world: World) -> Iterator[str]:
             get_settings.cache_clear()
 
 
+def without_project(folder: Path) -> dict[str, str]:
+    """The variable with which a process does not see the installed project, but only what it is given."""
+    folder.mkdir(exist_ok=True)
+    hide = f"import sys; sys.path[:] = [path for path in sys.path if path != {str(PROJECT)!r}]\n"
+    (folder / "sitecustomize.py").write_text(hide)
+    return {"PYTHONPATH": str(folder)}
+
+
 def load_fit(version: Version, fit: Literal["model", "judged"]) -> RatingModel:
     """Load a registered fit into this process, with the present code."""
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ import docker
 import httpx
 import pytest
 import yaml
-from conftest import World, another_version, wait_for_port
+from conftest import World, another_version, wait_for_port, without_project
 
 from serving.rater import Rater
 from settings import PROJECT, get_settings
@@ -67,13 +67,17 @@ def test_a_second_build_holds_what_the_first_holds_though_that_lies_in_its_folde
         (checkout / stray).parent.mkdir(parents=True, exist_ok=True)
         (checkout / stray).touch()
     model = f"model=movie-rating:{registry.find(registry.CHAMPION).label}"
-    for version in ("v8", "v9"):
+    (python,) = home.glob("models/movie-rating/*/mlflow_model/python_env.yaml")
+    for version, fitted_on in (("v8", "3.11"), ("v9", "3.13")):
+        python.write_text(re.sub("^python: .*", f"python: {fitted_on}.7", python.read_text(), flags=re.MULTILINE))
         done = subprocess.run(
             [sys.executable, "-m", "bentoml", "build", "--version", version, "--arg", model, str(checkout)],
-            env=bento.environment() | {"BENTOML_HOME": str(home), "PYTHONPATH": ""},
+            env=bento.environment() | {"BENTOML_HOME": str(home)} | without_project(checkout.parent / "hidden"),
             cwd=checkout, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        image = yaml.safe_load((home / "bentos" / "premiere" / version / "bento.yaml").read_text())["image"]
+        assert (image["base_image"], image["python_version"]) == (f"python:{fitted_on}-slim", fitted_on)
         source = home / "bentos" / "premiere" / version / "src"
         assert {str(file.relative_to(source)) for file in source.rglob("*") if file.is_file()} == wanted()
 
@@ -215,7 +219,7 @@ def shell(world: World, checkout: Path) -> dict[str, Any]:
     """How a command starts in a plain shell: in the checkout, the environment activated, with README's variable."""
     for folder in ("models", "bentos"):
         shutil.copytree(world.folder / "bentos" / folder, checkout / "bentos" / folder)
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env = os.environ | without_project(checkout.parent / "hidden")
     path = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     places = {"BENTOML_HOME": str(checkout / "bentos"), "WAREHOUSE_URL": f"sqlite:///{world.folder}/warehouse.db"}
     return {"cwd": checkout, "env": env | {"PATH": path} | places}

@@ -72,7 +72,7 @@ def start_flow(home: Path, **extra: str) -> subprocess.Popen[str]:
         "print('answer', command_line.run_from_shell(double, []))"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment |= {"PREFECT_HOME": str(home), "PYTHONPATH": str(PROJECT), **extra}
+    environment |= {"PREFECT_HOME": str(home), **extra}
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=home, env=environment, stdout=pipe, stderr=pipe, text=True

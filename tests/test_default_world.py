@@ -38,7 +38,7 @@ class Checkout:
         # What a user has: no setting, and a home of their own.
         ours = {name.upper() for name in Settings.model_fields}
         kept = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith(("PREFECT", "AWS", "MLFLOW"))}
-        self.environment = kept | {"HOME": str(folder / "home"), "PYTHONPATH": str(self.folder)}
+        self.environment = kept | {"HOME": str(folder / "home")}
         (folder / "home").mkdir()
 
     def run(self, *arguments: str) -> str:

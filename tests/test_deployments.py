@@ -49,7 +49,6 @@ def prefect(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
         "PREFECT_EXPERIMENTAL_EVENTS": "true",
         "PREMIERE_TAG": "none",
-        "PYTHONPATH": str(PROJECT),
         "STORE_URI": str(home / "store"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
         "WAREHOUSE_URL": f"sqlite:///{home}/warehouse.db",

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-from conftest import SHARED, TODAY, load_fit, set_environment, wait_for_port
+from conftest import SHARED, TODAY, load_fit, set_environment, wait_for_port, without_project
 
 from flows.train import train_model
 from models.body import record
@@ -264,7 +264,8 @@ def readme_movie() -> dict[str, Any]:
 def elsewhere(folder: Path) -> dict[str, Any]:
     """How a process starts that has the environment activated, but no checkout."""
     scripts = Path(sys.executable).parent
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    env |= without_project(folder / "hidden")
     return {"cwd": folder, "env": env | {"PATH": f"{scripts}{os.pathsep}{env['PATH']}"}}
 
 

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED, World, another_version, load_fit, serving
+from conftest import SHARED, World, another_version, load_fit, serving, without_project
 
 from models.body import record
 from models.facts import iterate
@@ -490,7 +490,7 @@ def test_a_new_champion_is_taken_over_without_a_failed_or_mixed_answer(copied_wo
     registry.tag_version(third, {"sha256": "0" * 64})  # what lies there is not what was registered
     answers: Counter[tuple[int, str]] = Counter()
     stop = threading.Event()
-    home = {"FOLLOW_REGISTRY": "true", "PROJECT_HOME": str(PROJECT), "PYTHONPATH": ""}
+    home = {"FOLLOW_REGISTRY": "true", "PROJECT_HOME": str(PROJECT)} | without_project(copied_world.folder / "hidden")
     with another(copied_world, **home) as url:
 
         def ask() -> None:

@@ -165,7 +165,6 @@ def test_collection_and_training_run_in_containers_and_leave_their_results_on_s3
         "WAREHOUSE_URL": "sqlite:////tmp/warehouse.db",
         "OPTUNA_STORAGE": "sqlite:////tmp/optuna.db",
         "MODEL_NAME": "movie-rating",
-        "PYTHONPATH": str(PROJECT),
     }
     prefect, mlflow = (str(Path(sys.executable).with_name(name)) for name in ("prefect", "mlflow"))
     log = (tmp_path / "log").open("wb")
