@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check lint serve ui bench container-push deploy image rollback ledger purge clean lock
+.PHONY: help run test test-fast coverage check lint serve ui bench container-push deploy image rollback ledger purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -19,6 +19,9 @@ test: .venv/dev  ## all tests; options in ARGS
 
 test-fast: .venv/dev  ## the tests that need no server, database or training, in two workers
 	@$(BIN)/python -m pytest -m fast -n 2 $(ARGS)
+
+coverage: .venv/dev  ## which lines and branches the tests run, in this process alone; ARGS="-m fast -n 2" of the fast ones
+	@$(BIN)/python -m pytest --cov --cov-report term-missing:skip-covered $(ARGS)
 
 lint: .venv/dev  ## ruff, mypy, and oxlint for the page
 	@$(BIN)/ruff check .

@@ -129,6 +129,9 @@ class Settings(BaseSettings):
         300.0, gt=0, le=86_400, description="how long a server, service or container may take to start, in seconds"
     )
     service_port: int = Field(3000, ge=1, le=65535, description="port of `make serve`, on loopback")
+    recorded_data: Path | None = Field(
+        None, description="folder of recorded movies and cases, for tests and benchmarks only"
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -142,12 +145,16 @@ class Settings(BaseSettings):
         details = [_told(str(fault["loc"][0]), fault["msg"].removeprefix("Value error, ")) for fault in faults]
         raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
 
-    @field_validator("data_home", "project_home", "bentoml_home")
+    @field_validator("data_home", "project_home", "bentoml_home", "recorded_data")
     @classmethod
-    def _folder(cls, value: Path, info: ValidationInfo) -> Path:
+    def _folder(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
         if SCHEME.match(str(value)):
             raise ValueError("must be a folder, not an address")
-        return PROJECT / value.expanduser() if info.field_name == "project_home" else _anchored(value, info)
+        if info.field_name in ("project_home", "recorded_data"):  # nothing is kept there
+            return PROJECT / value.expanduser()
+        return _anchored(value, info)
 
     @field_validator("tmdb_base_url")
     @classmethod

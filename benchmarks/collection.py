@@ -1,4 +1,4 @@
-"""Collect the real movies of ../shared from the stand-in: rate, faults, a kill, memory. Without them, the sample."""
+"""Collect the movies of RECORDED_DATA from the stand-in: rate, faults, a kill, memory. Without them, the sample."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from typing import Any
 import uvicorn
 
 from sample import generator, tmdb_server
-from settings import PROJECT, Settings
+from settings import PROJECT, Settings, get_settings
 from tasks.data.catalogue import list_partitions, read_catalogue
 from tasks.foundation.store import FolderStore
 
-REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 RATE = 40
 
 
 def main() -> None:
     """Print what was measured."""
-    files = sorted(str(path) for path in REAL.glob("*.jsonl.gz"))
-    print("the real movies of ../shared" if files else "the synthetic sample: ../shared is not here", "\n")
+    recorded = get_settings().recorded_data
+    files = sorted(str(path) for path in (recorded / "data" / "tmdb").glob("*.jsonl.gz")) if recorded else []
+    print("recorded movies" if files else "the synthetic sample: RECORDED_DATA names no recorded movies", "\n")
     with tempfile.TemporaryDirectory() as folder:
         startup = idle(folder)
         with served([*files, "--rate", str(RATE), "--latency", "0.1"]) as url:

@@ -1,4 +1,4 @@
-"""Our model, the baselines and the recipes of three earlier systems, walk-forward on the real movies of ../shared.
+"""Our model, the baselines and the recipes of three earlier systems, walk-forward on the movies of RECORDED_DATA.
 
 For each year 2016 to 2023 everything is fitted on what was released before it and judged on its movies with 50 votes or
 more: by their whole records, by each way of asking about them, and with each fact told or not. System A: runtime, main
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,9 @@ from models.linear import LinearText
 from models.movie import INPUTS, is_told
 from models.questions import FORM, PITCH, RECORD, TYPED, WAYS, asked
 from models.sentiment import Sentiments
-from settings import PROJECT
+from settings import get_settings
 from tasks.foundation.clock import now
 
-REAL = PROJECT.parent / "shared" / "data" / "tmdb"
 YEARS = range(2016, 2024)
 SENTIMENTS = Sentiments()  # each text is read once
 LARGE = 300  # movies of a segment whose coverage is shown
@@ -56,9 +56,10 @@ Rated = list[list[NDArray[np.float64]]]  # for each year: actual ratings, predic
 
 def main() -> None:
     """Print the table."""
-    if not REAL.exists():
-        sys.exit(f"{REAL} with the real movies is not here")
-    movies = real_movies()
+    recorded = get_settings().recorded_data
+    if recorded is None:
+        sys.exit("RECORDED_DATA is not set: let it name a folder of recorded movies, see .env.example")
+    movies = real_movies(recorded / "data" / "tmdb")
     rivals: dict[str, Rival] = {
         "system A (XGBoost on five facts)": system_a,
         "system B (LightGBM on TF-IDF)": system_b,
@@ -150,10 +151,10 @@ def main() -> None:
         print(f"  at worst a fact that is told moves the {what} by {max(found):+.3f}: {found[max(found)]}")
 
 
-def real_movies() -> pd.DataFrame:
-    """Return the rated movies of both files, newest record of each id, oldest first."""
+def real_movies(folder: Path) -> pd.DataFrame:
+    """Return the rated movies of both files of a folder, newest record of each id, oldest first."""
     records: dict[int, dict[str, Any]] = {}
-    for path in sorted(REAL.glob("*.jsonl.gz")):  # 2017 before 2025
+    for path in sorted(folder.glob("*.jsonl.gz")):  # 2017 before 2025
         with gzip.open(path, "rt") as lines:
             for line in lines:
                 movie = record(json.loads(line), now())

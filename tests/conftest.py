@@ -43,7 +43,8 @@ from tasks.release.targets.bento import free_port
 
 RCLONE = Path(sys.executable).with_name("rclone")
 KEY, SECRET = "premiere-test", "not-a-secret"
-SHARED = PROJECT.parent / "shared"
+# Read before any test empties the settings. Unset, the tests marked `recorded` skip.
+RECORDED = get_settings().recorded_data
 TODAY = date(2026, 6, 30)
 
 
@@ -56,10 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not SLOW_FIXTURES.intersection(item.fixturenames) and item.path.stem not in SLOW_FILES:  # type: ignore[attr-defined]
             item.add_marker(pytest.mark.fast)
-    if not SHARED.exists():
+    if RECORDED is None:
         for item in items:
-            if item.get_closest_marker("shared"):
-                item.add_marker(pytest.mark.skip(reason=f"{SHARED} with the real movies is not here"))
+            if item.get_closest_marker("recorded"):
+                item.add_marker(pytest.mark.skip(reason="RECORDED_DATA, the folder of recorded movies, is not set"))
+    elif not RECORDED.is_dir():
+        raise pytest.UsageError(f"RECORDED_DATA is {RECORDED}, which is no folder: correct it, or leave it empty")
 
 
 @pytest.fixture(scope="session")

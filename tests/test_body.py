@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from conftest import SHARED
+from conftest import RECORDED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,9 +230,9 @@ def test_the_warehouse_takes_what_was_made_whole() -> None:
         )
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_a_recorded_movie_is_read_right() -> None:
-    recorded = SHARED / "tmdb-api" / "recorded" / "movie-550-appended-2025-09.json"
+    recorded = RECORDED / "tmdb-api" / "recorded" / "movie-550-appended-2025-09.json"
     read = record(json.loads(recorded.read_text()), now())
     assert read["title"] == "Fight Club"
     assert [p["name"] for p in read["directors"]] == ["David Fincher"]
@@ -243,11 +243,11 @@ def test_a_recorded_movie_is_read_right() -> None:
 
 
 def case(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((SHARED / "cases" / f"{name}.json").read_text())
+    found: dict[str, Any] = json.loads((RECORDED / "cases" / f"{name}.json").read_text())
     return found
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_cases_of_one_bad_thing_lose_that_thing() -> None:
     for name in ("budget", "release_date"):
         letter = {"budget": "a", "release_date": "c"}[name]
@@ -263,9 +263,9 @@ def test_the_cases_of_one_bad_thing_lose_that_thing() -> None:
     assert record(credits["movie"] | {"credits": {"cast": [], "crew": []}}, now())["cast"] == []
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_no_recorded_movie_is_refused_or_loses_a_fact() -> None:
-    for path in (SHARED / "data" / "tmdb").glob("*.jsonl.gz"):
+    for path in (RECORDED / "data" / "tmdb").glob("*.jsonl.gz"):
         with gzip.open(path, "rt") as lines:
             for line in islice(lines, 0, None, 10):
                 assert read_body(json.loads(line), now())[1] == []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED
+from conftest import RECORDED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -213,9 +213,9 @@ def test_bad_ratings_are_refused(rated: pd.DataFrame) -> None:
         fit(rated.head(3).assign(release_date=pd.NaT))
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_rows_and_frames_agree_on_real_movies() -> None:
-    with gzip.open(SHARED / "data" / "tmdb" / "details-2017.jsonl.gz", "rt") as lines:
+    with gzip.open(RECORDED / "data" / "tmdb" / "details-2017.jsonl.gz", "rt") as lines:
         movies = pd.DataFrame([record(json.loads(line), now()) for line in lines])
     movies["release_date"] = pd.to_datetime(movies["release_date"])
     movies = movies[movies["vote_average"].notna()].reset_index(drop=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SHARED
+from conftest import RECORDED
 from prefect import flow
 
 from flows.collect_imdb import collect_imdb
@@ -151,10 +151,10 @@ def test_a_rating_that_does_not_fit_costs_that_rating(line: str, rated: float, t
     assert reason.startswith(f"line {4 if rated == 1.0 else 7} of {RATINGS}: ")
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_case_of_three_faults(tmp_path: Path) -> None:
     for name, case in ((BASICS, "24-imdb-basics.tsv"), (RATINGS, "24-imdb-ratings.tsv")):
-        (tmp_path / name).write_bytes(gzip.compress((SHARED / "cases" / case).read_bytes()))
+        (tmp_path / name).write_bytes(gzip.compress((RECORDED / "cases" / case).read_bytes()))
     table, refused = read_movies(tmp_path, now())
     assert table["id"].to_pylist() == [1, 2, 3, 4, 5, 6]
     assert table["vote_average"].to_pylist() == [7.1, 7.2, 7.3, 7.4, 7.5, None]
@@ -244,9 +244,9 @@ def test_movies_of_both_sources_join_by_imdb_id(
     assert joined.loc["tt10000015", "title"] == "Last"
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_a_model_learns_imdbs_ratings(environment: Path, prefect_api: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, SHARED / "data" / "imdb")
+    use(monkeypatch, RECORDED / "data" / "imdb")
 
     @flow
     def size() -> int:

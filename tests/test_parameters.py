@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from conftest import SHARED
+from conftest import RECORDED
 from prefect import Flow
 
 from flows.collect import collect_movies
@@ -130,9 +130,9 @@ def test_the_gate_refuses_what_its_parameters_refuse() -> None:
                 Gate(**{name: value})
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_nonsense_is_refused() -> None:
-    for given in json.loads((SHARED / "cases" / "21-start-after-end.json").read_text())["parameters"]:
+    for given in json.loads((RECORDED / "cases" / "21-start-after-end.json").read_text())["parameters"]:
         read = {name: date.fromisoformat(v) if "-" in str(v)[1:] else float(v) for name, v in given.items()}
         with pytest.raises(ValueError, match="|".join(read)):
             check_parameters(**read)

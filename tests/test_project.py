@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from settings import PROJECT
 
@@ -46,6 +48,88 @@ def test_every_make_command_of_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z-]+)", (PROJECT / "README.md").read_text()))
     assert {"run", "test"} <= named <= targets
+
+
+def workflows() -> dict[str, dict[str, Any]]:
+    return {path.name: yaml.safe_load(path.read_text()) for path in (PROJECT / ".github/workflows").glob("*.yml")}
+
+
+def commands(name: str) -> list[str]:
+    return [step["run"] for job in workflows()[name]["jobs"].values() for step in job["steps"] if "run" in step]
+
+
+def test_every_make_command_that_is_told_or_run_exists() -> None:
+    """In the documents, the workflows and the hooks."""
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    told = [path.read_text() for path in (PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md"))]
+    told = [code for text in told for code in re.findall(r"(?:^|`)(make [^`\n]*)", text, re.MULTILINE)]
+    run = ["\n".join(commands(name)) for name in workflows()]
+    (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
+    run += [hook["entry"] for hook in local["hooks"]]
+    for text in (told, run):
+        named = {name for code in text for name in re.findall(r"^\s*(?:exec )?make ([a-z-]+)", code, re.MULTILINE)}
+        assert named
+        assert named <= targets
+
+
+def test_workflows_may_little_and_name_a_major_version_of_each_action() -> None:
+    assert {"ci.yml", "newest.yml", "release.yml"} <= workflows().keys()
+    for name, workflow in workflows().items():
+        assert workflow["permissions"] == {"contents": "read"}, name
+        for job in workflow["jobs"].values():
+            assert job["timeout-minutes"] <= 60
+            for step in job["steps"]:
+                assert ("run" in step) or re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"]), name
+
+
+@pytest.mark.parametrize(
+    ("tag", "heading", "said"),
+    [
+        ("v1.2.3", "## 1.2.3 (2026-12-01)", ""),
+        ("v1.2.3", "## 1.2.3 (unreleased)", "CHANGELOG.md needs a section"),
+        ("v1.2.3", "## 1.2.30 (2026-12-01)", "CHANGELOG.md needs a section"),
+        ("v1.2.4", "## 1.2.4 (2026-12-01)", "pyproject.toml does not say version 1.2.4"),
+    ],
+)
+def test_a_release_has_its_section_of_the_changelog(tmp_path: Path, tag: str, heading: str, said: str) -> None:
+    (tmp_path / "pyproject.toml").write_text('version = "1.2.3"\n')
+    (tmp_path / "CHANGELOG.md").write_text(
+        f"# Changelog\n\n## 2.0.0\n\n- Later.\n\n{heading}\n\n- This.\n\n## 1.0.0\n\n- Old.\n"
+    )
+    (script,) = (command for command in commands("release.yml") if "notes.md" in command and "awk" in command)
+    environment = os.environ | {"GITHUB_REF_NAME": tag}
+    done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode != 0, said in done.stdout) == (bool(said), True)
+    if not said:
+        assert (tmp_path / "notes.md").read_text().split("\n") == ["", "- This.", "", ""]
+
+
+def test_no_file_names_a_folder_that_a_checkout_does_not_have() -> None:
+    """What lies beside the checkout is known to .ci/run alone, which says so by RECORDED_DATA."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    beside = re.compile(r"\.\./share[d]|PROJECT\.paren[t]|/ \"share[d]\"")
+    names = [name for name in listed.stdout.splitlines() if (PROJECT / name).is_file()]
+    assert "tests/conftest.py" in names
+    found = [name for name in names if beside.search((PROJECT / name).read_text(errors="replace"))]
+    assert found == [".ci/run"]
+
+
+def test_every_decision_stands_in_the_index_and_says_what_would_change_it() -> None:
+    folder = PROJECT / "docs/decisions"
+    pages = {path.name for path in folder.glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\((.*?)\)", (folder / "README.md").read_text())) == pages
+    for name in pages:
+        text = (folder / name).read_text()
+        assert re.findall(r"^\*\*(.*?)\.\*\*", text, re.MULTILINE) == [
+            "Context", "Decision", "What follows", "What would change it",
+        ]  # fmt: skip
+        for path in re.findall(r"`((?:models|tasks|serving|tests|web|flows)/[\w/.]*)`", text):
+            assert (PROJECT / path).exists(), f"{name}: {path}"
+        for link in re.findall(r"\]\(([^)#]+)", text):
+            assert (folder / link).exists(), f"{name}: {link}"
 
 
 def test_every_file_of_the_readme_exists() -> None:

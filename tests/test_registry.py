@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-from conftest import SHARED, TODAY, load_fit, set_environment, wait_for_port, without_project
+from conftest import RECORDED, TODAY, load_fit, set_environment, wait_for_port, without_project
 
 from flows.train import train_model
 from models.body import record
@@ -288,9 +288,9 @@ def expected(*movies: dict[str, Any], level: float = 0.9) -> Any:
     return [pytest.approx(row, abs=1e-9) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_a_title_alone_is_rated_where_there_is_no_checkout(trained: dict[str, Any], tmp_path: Path) -> None:
-    said = json.loads((SHARED / "cases" / "service-12-mlflow-title-only.json").read_text())["python"]
+    said = json.loads((RECORDED / "cases" / "service-12-mlflow-title-only.json").read_text())["python"]
     program = f"import mlflow, pandas as pd; print({said}.to_json(orient='records'))"
     done = subprocess.run([sys.executable, "-c", program], **elsewhere(tmp_path), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED, World, another_version, load_fit, serving, without_project
+from conftest import RECORDED, World, another_version, load_fit, serving, without_project
 
 from models.body import record
 from models.facts import iterate
@@ -159,7 +159,7 @@ def test_ten_megabytes_another_type_and_unknown_pages_are_refused(service: str) 
 
 
 def case(name: str) -> dict[str, Any]:
-    return dict(json.loads((SHARED / "cases" / f"service-{name}.json").read_text()))
+    return dict(json.loads((RECORDED / "cases" / f"service-{name}.json").read_text()))
 
 
 def throw(url: str, paths: Iterable[str], method: str = "GET") -> Counter[int]:
@@ -194,7 +194,7 @@ def test_ten_thousand_paths_and_odd_methods_leave_the_metrics_their_size(service
     assert series(service) == before
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_thousand_paths_leave_the_metrics_their_size(service: str, world: World) -> None:
     assert case("09-metrics-cardinality")["right"].startswith("/metrics keeps its size")
     with another(world, SERVICE_API_TOKEN="a-secret") as guarded:
@@ -216,14 +216,14 @@ def test_every_route_says_which_methods_it_takes(service: str, method: str) -> N
             assert set(answer.headers["allow"].split(", ")) == takes
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_method_is_answered_with_those_that_are_taken(service: str) -> None:
     recorded = case("17-405-allow")
     answer = httpx.options(f"{service}{recorded['OPTIONS']}")
     assert f"{answer.status_code} with Allow: {answer.headers['allow']}" == recorded["right"]
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_batch_is_refused_before_the_work_and_a_full_one_takes_half_of_the_time(service: str) -> None:
     recorded = case("11-batch-1000-reasons")
     ask = {"movies": [FULL] * 1000, "reasons": True}
@@ -264,7 +264,7 @@ def test_a_client_made_from_the_description_can_send_a_batch(service: str) -> No
     assert schemas["PredictRequest"]["properties"]["movie"]["$ref"] == "#/components/schemas/Movie"
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_call_of_a_generated_client_works(service: str) -> None:
     assert "BatchRequest(movies=[Movie(title='A')])" in case("14-openapi-client-batch")["do"]
     body = BatchRequest(movies=[Movie(title="A")]).model_dump(mode="json")
@@ -273,7 +273,7 @@ def test_the_recorded_call_of_a_generated_client_works(service: str) -> None:
     assert httpx.post(f"{service}/predict/batch", json=body).json()["results"][0]["prediction"]["rating"] > 0
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_feedback_is_of_no_prediction(world: World, tmp_path: Path) -> None:
     recorded = case("16-feedback-unknown-id")
     with another(world, RECORD_PREDICTIONS="true", WAREHOUSE_URL=f"sqlite:///{tmp_path}/w.db") as url:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SHARED
+from conftest import RECORDED
 from pydantic import ValidationError
 
 from settings import PROJECT, Settings, get_settings, make_folder, make_room, read_env_file, without_secrets
@@ -45,6 +45,7 @@ WRONG = {
     "source_commit": f"commit {MARK}",
     "start_seconds": MARK,
     "service_port": MARK,
+    "recorded_data": f"https://{MARK}",
 }
 WRONG_DATABASES = [
     f" postgresql://u:{MARK}@h/x",
@@ -56,8 +57,8 @@ WRONG_DATABASES = [
     f"postgresql://u:{MARK}@h:99999/x",
     f"postgresql://u@h/x?password={MARK}",
 ]
-# Set where a process starts, not handed over: by the image, by make serve, and for make serve.
-NOT_HANDED_OVER = {"DATA_HOME", "SOURCE_COMMIT", "PROJECT_HOME", "SERVICE_PORT"}
+# Set where a process starts, not handed over: by the image, by make serve, for make serve, and for tests.
+NOT_HANDED_OVER = {"DATA_HOME", "SOURCE_COMMIT", "PROJECT_HOME", "SERVICE_PORT", "RECORDED_DATA"}
 AWS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
 # On Fargate the task's role says what a flow may do, and what may be a secret comes from Secrets Manager: a name may
 # not stand in both places, and the environment of a task is there for all to read.
@@ -164,11 +165,11 @@ def test_a_wrong_address_of_a_database_is_never_shown(
     assert f"{name} must" in shown
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_addresses_are_refused_without_their_password(
     environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for values in json.loads((SHARED / "cases" / "17-settings-print-secret.json").read_text())["env"].values():
+    for values in json.loads((RECORDED / "cases" / "17-settings-print-secret.json").read_text())["env"].values():
         for value in values:
             assert MARK not in error_of(monkeypatch, "WAREHOUSE_URL", value)
 
@@ -279,9 +280,9 @@ def test_an_env_file_that_cannot_be_read_is_named_by_line_and_not_by_content(
     assert "UnicodeDecodeError" not in shown
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_recorded_env_file_is_read(tmp_path: Path) -> None:
-    case = json.loads((SHARED / "cases" / "22-env-utf16.json").read_text())
+    case = json.loads((RECORDED / "cases" / "22-env-utf16.json").read_text())
     (tmp_path / ".env").write_bytes(bytes.fromhex(case["bytes_hex"]))
     assert read_env_file(tmp_path / ".env") == "TMDB_API_TOKEN=abc\r\n"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import SHARED, serving, write_jsonl
+from conftest import RECORDED, serving, write_jsonl
 
 from settings import PROJECT
 
@@ -151,9 +151,9 @@ def test_it_serves_files_from_the_shell(bodies: list[dict[str, Any]], tmp_path: 
             server.terminate()
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_answers_have_the_keys_that_tmdb_recorded(tmdb: httpx.Client) -> None:
-    recorded = json.loads((SHARED / "tmdb-api" / "recorded" / "discover-movie-page-2022-11.json").read_text())
+    recorded = json.loads((RECORDED / "tmdb-api" / "recorded" / "discover-movie-page-2022-11.json").read_text())
     ours = discover(tmdb)
     assert set(ours) == set(recorded)
     assert set(recorded["results"][0]) - {"backdrop_path"} <= set(ours["results"][0])
@@ -162,7 +162,7 @@ def test_answers_have_the_keys_that_tmdb_recorded(tmdb: httpx.Client) -> None:
         ("error-400-page-over-500", 400, tmdb.get("/discover/movie", params={"page": 501})),
         ("error-404-not-found", 404, tmdb.get("/movie/1")),
     ):
-        theirs = json.loads((SHARED / "tmdb-api" / "recorded" / f"{name}.json").read_text())
+        theirs = json.loads((RECORDED / "tmdb-api" / "recorded" / f"{name}.json").read_text())
         assert response.status_code == http
         assert {k: response.json()[k] for k in ("status_code", "status_message")} == {
             k: theirs[k] for k in ("status_code", "status_message")

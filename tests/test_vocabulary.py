@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED
+from conftest import RECORDED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,10 +230,10 @@ def test_the_service_warns_of_what_it_does_not_understand(features: MovieFeature
     assert "never seen: directors: Nobody" in warned
 
 
-@pytest.mark.shared
+@pytest.mark.recorded
 def test_the_cases_get_the_same_numbers_or_a_warning(features: MovieFeatures) -> None:
     def case(name: str) -> dict[str, Any]:
-        return dict(json.loads((SHARED / "cases" / f"service-{name}.json").read_text()))
+        return dict(json.loads((RECORDED / "cases" / f"service-{name}.json").read_text()))
 
     def read(body: dict[str, Any]) -> dict[str, Any]:
         return Movie.model_validate(body["movie"]).told()
