@@ -31,6 +31,7 @@ from tasks.data.partitions import movie_table, write_partition
 from tasks.foundation.clock import now
 from tasks.foundation.store import open_store
 from tasks.foundation.tether import tethered
+from tasks.learning import report
 from tasks.learning.report import shortened
 from tasks.registry import publishing
 from tasks.registry import versions as registry
@@ -396,7 +397,7 @@ def test_the_model_card_is_what_mlflow_says_of_a_version(trained: dict[str, Any]
 
     card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
     said = client.get_model_version(get_settings().model_name, str(version.number)).description
-    assert said == shortened(card, registry.DESCRIPTION, "the run's model_card.md")
+    assert said == shortened(card, report.DESCRIPTION, "the run's model_card.md")
     assert said.startswith("# Movie rating before the premiere")
 
 
