@@ -40,6 +40,11 @@ SCHEME = re.compile(r"[A-Za-z][\w+.-]+:/")  # also in a path, which makes one sl
 AMAZON = r"^[A-Za-z0-9:/_-]+$"  # a name or an ARN
 
 
+def home() -> Path:
+    """Return the folder of all that is kept: a checkout; for a bento, which is deleted one day, one of its user's."""
+    return Path("~/.premiere") if (PROJECT.parent / "bento.yaml").is_file() else PROJECT
+
+
 def with_driver(url: str) -> str:
     """Return a database's address for SQLAlchemy: PostgreSQL's driver that is installed is psycopg 3."""
     for prefix in ("postgres://", "postgresql://"):
@@ -96,7 +101,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    data_home: Path = Field(PROJECT, description="folder of all that is kept, where nothing else is said")
+    data_home: Path = Field(default_factory=home, description="folder of all that is kept, where nothing else is said")
     tmdb_api_token: SecretStr | None = Field(None, description="TMDB read access token; without it the sample is used")
     tmdb_base_url: str = Field("https://api.themoviedb.org/3", description="TMDB's address, or a stand-in's")
     tmdb_rate: float = Field(40.0, gt=0, le=1000, description="requests a second, at most")

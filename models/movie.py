@@ -41,6 +41,9 @@ LEVEL, MIN_LEVEL, MAX_LEVEL = (
     0.5,
     0.99,
 )  # share of ratings that an interval should hold: the usual one, and the ends
+# What a reason tells of: who made a movie, a value, nothing told or none, or what movies of its kind usually reach. It
+# stands here for the service's schema, which is read where no learner is.
+ReasonKind = Literal["person", "company", "collection", "value", "unknown", "kind"]
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
 _CODE = re.compile(r"[A-Za-z]{2,3}")
 _LANGUAGE, _LANGUAGE_KEYS = {"iso_639_1"}, {"iso_639_1", "english_name", "name"}  # of TMDB's objects

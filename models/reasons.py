@@ -2,6 +2,8 @@
 
 Trees explain themselves: XGBoost and LightGBM by their own TreeSHAP, a Random Forest by what each split on a row's path
 changes. The linear voice contributes its coefficients against the average movie. Shares add up to the prediction.
+
+A reason is data, in no language: a page words it in its reader's own. Its `words` are the one English rendering.
 """
 
 from __future__ import annotations
@@ -17,20 +19,60 @@ from sklearn.base import BaseEstimator
 
 from models.facts import RawMovie, entities, entity_name, text
 from models.history import Past
+from models.movie import ReasonKind
 from models.vocabulary import fold
 
 EXPECTED = "expected"
 MOST_NAMES = 3
+MOST_LETTERS = 80  # of a value
 NEIGHBOURS = 5
+KINDS: dict[str, ReasonKind] = {"production_companies": "company", "belongs_to_collection": "collection"}
+
+
+@dataclass(frozen=True)
+class Maker:
+    """One of those who made a movie: how many earlier rated movies of theirs are known, and their mean rating."""
+
+    name: str
+    movies: int
+    mean: float | None
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What one raw field contributes: rating points, and in words what was known."""
+    """What one raw field contributes, in rating points, and what was known of it, by its kind.
+
+    Of a person, a company or a collection: the first maker's name, movies and mean, up to two `others`, and how many
+    `more` there are. Of a value: its text as `name`. Of what is unknown, and of what movies of its kind reach: nothing.
+    """
 
     field: str
+    kind: ReasonKind
     points: float
-    words: str
+    name: str | None = None
+    movies: int | None = None
+    mean: float | None = None
+    others: tuple[Maker, ...] = ()
+    more: int = 0
+
+    @property
+    def words(self) -> str:
+        """The English rendering."""
+        if self.kind == "kind":
+            return "what movies of its kind usually reach, beyond what its facts say one by one"
+        if self.kind == "unknown":
+            return f"{self.field} unknown"
+        if self.kind == "value":
+            return f"{self.field} {self.name}"
+        makers = [Maker(self.name or "", self.movies or 0, self.mean), *self.others]
+        said = "; ".join(f"{maker.name}: {_career(maker)}" for maker in makers)
+        return f"{self.field} {said}{f' and {self.more} more' if self.more else ''}"
+
+
+def _career(maker: Maker) -> str:
+    if maker.mean is None:
+        return "no earlier movie known"
+    return f"mean of {maker.movies} earlier movies {maker.mean:.1f}"
 
 
 @dataclass(frozen=True)
@@ -73,26 +115,27 @@ def gather(
     for (name, field), share in zip(sources.items(), contributions.tolist(), strict=True):
         field = EXPECTED if name == EXPECTED else field
         points[field] = points.get(field, 0.0) + share
-    reasons = [Reason(field, share, _words(field, movie, pasts.get(field, []))) for field, share in points.items()]
+    reasons = [_reason(field, share, movie, pasts.get(field, [])) for field, share in points.items()]
     return sorted(reasons, key=lambda reason: -abs(reason.points))
 
 
-def _words(field: str, movie: RawMovie, pasts: list[Past | None]) -> str:
-    """Say in words what was known of a field."""
+def _reason(field: str, points: float, movie: RawMovie, pasts: list[Past | None]) -> Reason:
+    """Say what was known of a field."""
     if field == EXPECTED:
-        return "what movies of its kind usually reach, beyond what its facts say one by one"
+        return Reason(field, "kind", points)
     people = entities(movie, field)
     if not people and not text(movie.get(field)) and movie.get(field) in (None, "", []):
-        return f"{field} unknown"
+        return Reason(field, "unknown", points)
+    more = max(len(people) - MOST_NAMES, 0)
     if not pasts:
         value = ", ".join(entity_name(e) for e in people[:MOST_NAMES]) if people else str(movie.get(field))
-        return f"{field} {value[:80]}"
-    said = []
-    for entity, past in list(zip(people, pasts, strict=False))[:MOST_NAMES]:
-        known = f"mean of {past.movies} earlier movies {past.mean_rating:.1f}" if past else "no earlier movie known"
-        said.append(f"{entity_name(entity)}: {known}")
-    more = f" and {len(people) - MOST_NAMES} more" if len(people) > MOST_NAMES else ""
-    return f"{field} {'; '.join(said)}{more}"
+        return Reason(field, "value", points, value[:MOST_LETTERS], more=more)
+    first, *others = [
+        Maker(entity_name(entity), past.movies if past else 0, past.mean_rating if past else None)
+        for entity, past in list(zip(people, pasts, strict=False))[:MOST_NAMES]
+    ]
+    kind = KINDS.get(field, "person")
+    return Reason(field, kind, points, first.name, first.movies, first.mean, tuple(others), more)
 
 
 class Neighbours(BaseEstimator):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import math
 import time
 from collections import OrderedDict
@@ -16,8 +17,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
+from bentoml.exceptions import BentoMLException
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
+
+from settings import get_settings, networks
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -223,6 +228,22 @@ def _address(words: str) -> str:
 def _is_one_of(address: str, networks: Sequence[Network]) -> bool:
     plain = _address(address)
     return bool(plain) and any(ip_address(plain) in network for network in networks)
+
+
+def guard(app: Any) -> Guard:
+    """Put the guard before the application, with what the environment says when it starts."""
+    logging.getLogger("bentoml._internal.server.http_app").addFilter(is_ours)
+    settings = get_settings()
+    token = settings.service_api_token
+    proxies = networks(settings.service_proxies)
+    return Guard(app, token.get_secret_value() if token else None, settings.service_per_minute, proxies)
+
+
+def is_ours(entry: logging.LogRecord) -> bool:
+    """Pass what is a fault of ours: BentoML logs a traceback for every bad request, too."""
+    error = entry.exc_info[1] if entry.exc_info else None
+    told = isinstance(error, ValidationError) or (isinstance(error, BentoMLException) and error.error_code < 500)
+    return not told
 
 
 def refusal(status: int, field: str, rule: str, remedy: str) -> JSONResponse:

@@ -20,8 +20,9 @@ from skops import io as skops_io
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.facts import misread
 from models.movie import MAX_RATING, MIN_RATING, Movie
+from models.reasons import Reason as ModelReason
 from models.sentiment import is_readable, read_sentiment
-from serving.schema import Alike, Asked, ModelInfo, Prediction, Reason, Sentiment
+from serving.schema import Alike, Asked, Maker, ModelInfo, Prediction, Reason, Sentiment
 from serving.supervision import place
 
 TELLING = ("release_date", "genres", "runtime", "original_language", "directors", "cast", "overview")
@@ -88,7 +89,7 @@ class Rater:
                 high=high,
                 level=asked.level,
                 base=base,
-                reasons=[Reason(field=r.field, points=r.points, words=r.words) for r in reasons],
+                reasons=[_told(reason) for reason in reasons],
                 similar=[],
                 warnings=self.warn(movie),
                 model=self.info,
@@ -109,6 +110,11 @@ class Rater:
         missing = [f"{field} is missing" for field in TELLING if not movie.get(field)]
         unseen = [f"never seen: {who}" for who in self.model.features_.unseen(movie)]
         return missing + misread(movie) + unseen
+
+
+def _told(reason: ModelReason) -> Reason:
+    others = [Maker.model_construct(**vars(maker)) for maker in reason.others]
+    return Reason.model_construct(**vars(reason) | {"others": others, "words": reason.words})
 
 
 async def rate_many(

@@ -12,7 +12,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,16 +72,14 @@ class Recorder:
         waiting = prediction in self._waiting  # first: what waits no more is in the database, if it is anywhere
         same = FEEDBACK.c.prediction == prediction
         try:
-            with self._lock:
-                self._make_tables()
-                with self._engine.begin() as connection:
-                    # Locked, where the database locks rows: another service's word on it comes after this one.
-                    known = sa.select(PREDICTIONS.c.id).where(PREDICTIONS.c.id == prediction).with_for_update()
-                    if not (connection.execute(known).first() or waiting):
-                        return False
-                    connection.execute(FEEDBACK.delete().where(same))
-                    vote = {"prediction": prediction, "at": datetime.now(UTC), "rating": rating}
-                    connection.execute(FEEDBACK.insert(), vote)
+            with self._lock, self._begin() as connection:
+                # Locked, where the database locks rows: another service's word on it comes after this one.
+                known = sa.select(PREDICTIONS.c.id).where(PREDICTIONS.c.id == prediction).with_for_update()
+                if not (connection.execute(known).first() or waiting):
+                    return False
+                connection.execute(FEEDBACK.delete().where(same))
+                vote = {"prediction": prediction, "at": datetime.now(UTC), "rating": rating}
+                connection.execute(FEEDBACK.insert(), vote)
         except sa.exc.SQLAlchemyError:
             RECORDS.labels("lost").inc()
             raise
@@ -139,16 +138,22 @@ class Recorder:
         return kept
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        ready, self._ready = self._ready, False  # after any failure the tables are looked for again
-        if not ready:
-            self._make_tables()
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             connection.execute(PREDICTIONS.insert(), rows)
-        self._ready = True
 
-    def _make_tables(self) -> None:
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        """Begin a transaction. The tables are made once, and looked for again after any failure."""
         with self._lock:
-            METADATA.create_all(self._engine)
+            if not self._ready:
+                METADATA.create_all(self._engine)
+                self._ready = True
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except BaseException:
+            self._ready = False
+            raise
 
     def flush(self, seconds: float | None = None) -> None:
         """Wait until all that was put is written or lost, so many seconds at most."""

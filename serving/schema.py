@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from models.movie import LEVEL, MAX_LEVEL, MIN_LEVEL, Movie
+from models.movie import LEVEL, MAX_LEVEL, MIN_LEVEL, Movie, ReasonKind
 
 MOST_MOVIES = 1000
 MOST_EXPLAINED = 500  # movies of a batch with reasons or similar ones: 0.4 to 4 ms each, in half of the service's time
@@ -110,12 +110,29 @@ class ModelInfo(BaseModel):
     learned_until: str = Field(description="release date of the newest movie that it learned from")
 
 
-class Reason(BaseModel):
-    """What one field adds to the rating, against the average movie."""
+class Maker(BaseModel):
+    """Who made the movie, and what was known of them."""
 
-    field: str
-    points: float
-    words: str
+    name: str
+    movies: int = Field(description="earlier rated movies known of them")
+    mean: float | None = Field(description="the mean rating of those; null where there are none")
+
+
+class Reason(BaseModel):
+    """What one field adds to the rating, against the average movie, and what was known of it."""
+
+    field: str = Field(description="of the movie; or `expected`, what movies of its kind usually reach")
+    kind: ReasonKind = Field(
+        description="`person`, `company`, `collection`: who made it; `value`: what it is; `unknown`: nothing told, or "
+        "none; `kind`: what movies of its kind usually reach"
+    )
+    points: float = Field(description="rating points")
+    name: str | None = Field(description="of the first of those who made it; or the value as text, shortened")
+    movies: int | None = Field(description="earlier rated movies known of the first of those who made it")
+    mean: float | None = Field(description="the mean rating of those; null where there are none")
+    others: list[Maker] = Field(description="up to two more of those who made it")
+    more: int = Field(description="how many there are beyond those that are named")
+    words: str = Field(description="the English rendering of all this but the points")
 
 
 class Alike(BaseModel):

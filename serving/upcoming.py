@@ -7,8 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, Response
 
+from serving.recording import no_warehouse
 from serving.tables import UPCOMING, connect
+from settings import get_settings
 
 MOST_PAST = 200
 # The mirror of the catalogue, as far as it is read here.
@@ -19,6 +23,14 @@ FEWEST_VOTES = 50
 @lru_cache
 def _engine(url: str) -> sa.Engine:
     return connect(url)
+
+
+def list_upcoming(source: str) -> Response:
+    """Answer with what `read_upcoming` says of a source, or with what is wrong with the warehouse."""
+    try:
+        return JSONResponse(read_upcoming(get_settings().warehouse_url.get_secret_value(), source))
+    except SQLAlchemyError as error:
+        return no_warehouse("no list of upcoming movies", error)
 
 
 def read_upcoming(url: str, source: str, today: date | None = None) -> dict[str, Any]:

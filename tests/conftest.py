@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import boto3
 import docker
+import httpx
 import pandas as pd
 import pytest
 import uvicorn
@@ -224,6 +225,46 @@ def without_project(folder: Path) -> dict[str, str]:
     hide = f"import sys; sys.path[:] = [path for path in sys.path if path != {str(PROJECT)!r}]\n"
     (folder / "sitecustomize.py").write_text(hide)
     return {"PYTHONPATH": str(folder)}
+
+
+# A movie of which much is told.
+FULL: dict[str, Any] = {
+    "title": "A test",
+    "overview": "A wonderful story.",
+    "tagline": "See it.",
+    "genres": ["Drama"],
+    "release_date": "2026-12-24",
+    "original_language": "en",
+    "runtime": 110,
+    "budget": 30_000_000,
+    "production_companies": ["Some Pictures"],
+    "production_countries": ["US"],
+    "belongs_to_collection": "Some Collection",
+    "cast": ["A B", "C D"],
+    "directors": ["E F"],
+    "writers": ["G H"],
+}
+
+
+def predict(service: str, movie: dict[str, Any]) -> httpx.Response:
+    """Ask a service for one movie."""
+    return httpx.post(f"{service}/predict", json={"movie": movie}, timeout=30)
+
+
+def case(name: str) -> dict[str, Any]:
+    """Return a recorded case."""
+    return dict(json.loads((RECORDED / "cases" / f"service-{name}.json").read_text()))
+
+
+@contextmanager
+def another(world: World, **environment: str) -> Iterator[str]:
+    """The champion's service once more, with an environment of its own."""
+    from tasks.release.targets import bento
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bento, "ALONE", bento.ALONE | environment)
+        with bento.running(world.promoted["shipped"][0]) as url:
+            yield url
 
 
 def load_fit(version: Version, fit: Literal["model", "judged"]) -> RatingModel:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -205,6 +206,24 @@ def test_a_service_that_is_tried_empties_no_metrics_of_the_one_that_runs(
         threads = httpx.get(f"{url}/ready").json()["threads"]
         assert threads["recorder"]["state"] == "up"
         assert threads["follower"]["state"] == "not started"
+
+
+@pytest.mark.timeout(300)
+def test_a_bento_served_by_hand_keeps_its_record_in_its_users_home_and_says_where(world: World, tmp_path: Path) -> None:
+    tag, port = world.promoted["shipped"][0], free_port()
+    environment = bento.environment() | {"HOME": str(tmp_path), "WAREHOUSE_URL": "", "DATA_HOME": ""}
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(
+        tethered(*bento.serve_command(tag, port)),
+        cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
+    ) as server:  # fmt: skip
+        wait_until_ready(f"http://127.0.0.1:{port}")
+        httpx.post(f"http://127.0.0.1:{port}/predict", json=MOVIE, timeout=30).raise_for_status()
+        server.terminate()
+    database = tmp_path / ".premiere" / "warehouse.db"
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("select route from predictions").fetchall() == [("predict",)]
+    assert f"predictions are recorded in sqlite:///{database}" in (tmp_path / "log").read_text()
+    assert not list((get_settings().bentoml_home / "bentos" / tag.replace(":", "/") / "src").rglob("*.db"))
 
 
 def readme_commands() -> list[str]:

@@ -94,8 +94,9 @@ CACHES: dict[str, tuple[str, str]] = {
         "test_each_database_is_made_and_one_that_failed_is_met_again",
     ),
     "settings.get_settings": ("the process, or cache_clear", "test_settings_are_read_once_and_anew_when_cleared"),
-    "service.champion": ("the process: a bento has one model", "test_a_bento_of_another_model_is_built_anew"),
-    "service.recorder": ("the process", "test_settings_are_read_once_and_anew_when_cleared"),
+    "serving.champion.arguments": ("the process: a bento has one model", "test_a_bento_of_another_model_is_built_anew"),
+    "serving.champion.champion": ("the process: a bento has one model", "test_a_bento_of_another_model_is_built_anew"),
+    "serving.recording.recorder": ("the process", "test_settings_are_read_once_and_anew_when_cleared"),
     "serving.upcoming._engine": ("the warehouse's address", "test_another_warehouse_has_another_engine"),
 }
 

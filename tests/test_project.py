@@ -30,6 +30,16 @@ def test_models_import_none_of_the_platforms() -> None:
     assert not loaded & set(PLATFORMS)
 
 
+def test_a_process_that_only_reads_the_service_holds_neither_learners_nor_a_database() -> None:
+    """BentoML reads service.py in two processes, and one of them rates nothing."""
+    arguments = "from bentoml._internal.configuration.containers import BentoMLContainer as container"
+    named = 'container.bento_arguments.set({"model": "movie-rating:v1"})'
+    loaded = set(run(f"{arguments}; {named}; import service, sys; print(*sys.modules)").split())
+    assert "serving.champion" in loaded
+    heavy = {"pandas", "numpy", "sklearn", "xgboost", "lightgbm", "skops", "textblob", "sqlalchemy"}
+    assert not loaded & {*heavy, "prometheus_client"}  # which would miss the folder that BentoML names later
+
+
 def test_flows_import_from_tasks_and_tasks_never_from_flows() -> None:
     for path in (PROJECT / "tasks").glob("*.py"):
         assert not re.search(r"^\s*(from|import) flows", path.read_text(), re.MULTILINE), path

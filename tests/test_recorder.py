@@ -129,6 +129,25 @@ def test_feedback_is_of_a_prediction_that_is_written_or_still_waits_and_the_last
     assert change() == {"kept": 5, "dropped": 0, "lost": 0}
 
 
+def test_the_tables_are_made_once_and_again_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    create_all = recorder.METADATA.create_all
+    monkeypatch.setattr(recorder.METADATA, "create_all", lambda engine: made.append(engine) or create_all(engine))
+    kept, name = Recorder(f"sqlite:///{tmp_path}/w.db"), f"{1:032x}"
+    kept.predicted("predict", [{"title": "x"}], [answer(1)])
+    kept.flush(20)
+    for rating in (6.0, 7.0):
+        assert kept.voted(name, rating)
+    assert len(made) == 1
+    with sqlite3.connect(tmp_path / "w.db") as connection:
+        connection.execute("drop table feedback")
+    with pytest.raises(OperationalError):
+        kept.voted(name, 8.0)
+    assert kept.voted(name, 8.0)
+    assert votes(tmp_path / "w.db") == [(name, 8.0)]
+    assert len(made) == 2
+
+
 def test_a_prediction_that_was_dropped_or_lost_is_known_no_more(tmp_path: Path) -> None:
     kept = Recorder(f"sqlite:///{tmp_path}/w.db")
     kept.predicted("predict", [{"title": "x"}], [answer(1, rating=object())])

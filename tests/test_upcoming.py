@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,9 +15,10 @@ from sqlalchemy.exc import OperationalError
 
 from flows.predict_upcoming import predict_upcoming
 from models.questions import asked
+from serving import schema
 from serving.tables import METADATA, UPCOMING, connect
 from serving.upcoming import read_upcoming
-from settings import get_settings
+from settings import PROJECT, get_settings
 from tasks.data.catalogue import read_catalogue
 from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
@@ -53,7 +57,44 @@ def test_a_day_s_list_is_in_the_store_and_the_warehouse_once_and_is_served(url: 
     movie = listed["movies"][0]
     assert (movie["rating"], movie["low"]) == pytest.approx((expected.ratings[0], expected.intervals[0.9][0][0]))
     assert movie["low"] < movie["rating"] < movie["high"]
-    assert movie["reasons"][0].keys() == {"field", "points", "words"}
+    assert movie["reasons"][0].keys() == schema.Reason.model_fields.keys()
+    for reason in movie["reasons"]:
+        schema.Reason.model_validate(reason)
+
+
+OLDER = """
+import dataclasses
+
+@dataclasses.dataclass(frozen=True)
+class OlderReason:
+    field: str
+    points: float
+    words: str
+
+def older(self, movie, explain=RatingModel.explain):
+    base, reasons = explain(self, movie)
+    return base, [OlderReason(r.field, r.points, r.words) for r in reasons]
+
+RatingModel.explain = older
+"""
+
+
+def test_reasons_of_code_whose_reasons_were_words_alone_are_given_as_they_are(world: World, tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "models", tmp_path / "models")
+    with (tmp_path / "models" / "estimator.py").open("a") as file:
+        file.write(OLDER)
+    champion, movies = registry.find(CHAMPION), [{"title": "x", "runtime": 135}]
+    (older,) = rate(champion, "model", movies, [0.9], 3, tmp_path).reasons
+    (newer,) = rate(champion, "model", movies, [0.9], 3).reasons
+    assert older == [{name: reason[name] for name in ("field", "points", "words")} for reason in newer]
+    assert newer[0].keys() > older[0].keys()
+
+
+def test_a_list_of_older_reasons_is_served_as_it_was_kept(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/w.db"
+    kept = [{"field": "runtime", "points": 0.25, "words": "runtime 135"}]
+    put(url, "tmdb", "to come", TODAY, TODAY + timedelta(days=3), kept)
+    assert read_upcoming(url, "tmdb", TODAY)["movies"][0]["reasons"] == kept
 
 
 def test_what_is_out_by_now_shows_how_well_the_last_list_before_did(url: str) -> None:
@@ -69,11 +110,11 @@ def test_what_is_out_by_now_shows_how_well_the_last_list_before_did(url: str) ->
         assert movie["predicted_on"] == str(later if released >= later else early)
 
 
-def put(url: str, source: str, title: str, as_of: date, release: date) -> None:
+def put(url: str, source: str, title: str, as_of: date, release: date, reasons: Sequence[Any] = ()) -> None:
     engine = connect(url)
     METADATA.create_all(engine)
     row = {"source": source, "as_of": as_of, "id": 1, "title": title, "release_date": release, "genres": []}
-    row |= {"rating": 6.0, "low": 5.0, "high": 7.0, "reasons": [], "model": {"version": "v1"}}
+    row |= {"rating": 6.0, "low": 5.0, "high": 7.0, "reasons": list(reasons), "model": {"version": "v1"}}
     with engine.begin() as connection:
         connection.execute(UPCOMING.insert(), row)
 

@@ -30,16 +30,17 @@ from tasks.registry.versions import Version
 
 SECONDS = 600
 # What all versions of models/ keep: the list of trusted types; ratings with intervals, reasons, and the linear member's
-# ratings, of raw movies.
+# ratings, of raw movies. A reason was a field, points and words once, and has grown since: all of it is handed over.
 PROGRAM = """
 import json, sys
+from dataclasses import asdict
 from skops import io
 from models.estimator import TRUSTED_TYPES
 model = io.load(sys.argv[1], trusted=TRUSTED_TYPES)
 asked = json.load(sys.stdin)
 movies, most = asked["movies"], asked["reasons"]
 answers = [[v.tolist() for v in model.predict_interval(movies, level)] for level in asked["levels"]]
-reasons = [[vars(r) for r in model.explain(movie)[1][:most]] for movie in movies] if most else []
+reasons = [[asdict(r) | {"words": r.words} for r in model.explain(movie)[1][:most]] for movie in movies] if most else []
 linear = model.linear(movies).tolist() if movies else []
 json.dump({"answers": answers, "reasons": reasons, "linear": linear}, sys.stdout)
 """
@@ -51,7 +52,7 @@ class Rated:
 
     ratings: NDArray[np.float64]
     intervals: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]
-    reasons: list[list[dict[str, Any]]] = field(default_factory=list)  # field, points and words, the weightiest first
+    reasons: list[list[dict[str, Any]]] = field(default_factory=list)  # at least field, points, words; weightiest first
     linear: NDArray[np.float64] | None = None  # what the linear member alone says
 
     def table(self) -> NDArray[np.float64]:
