@@ -21,9 +21,10 @@ import sqlalchemy as sa
 from prometheus_client import Counter
 from pydantic_core import to_json
 
+from serving.migrating import migrate
 from serving.schema import Prediction
 from serving.supervision import Supervised, place
-from serving.tables import FEEDBACK, METADATA, PREDICTIONS, connect
+from serving.tables import FEEDBACK, PREDICTIONS, connect
 
 ROOM, AT_ONCE = 10_000, 500
 MOMENT = 0.25  # seconds
@@ -146,7 +147,7 @@ class Recorder:
         """Begin a transaction. The tables are made once, and looked for again after any failure."""
         with self._lock:
             if not self._ready:
-                METADATA.create_all(self._engine)
+                migrate(self._engine)
                 self._ready = True
         try:
             with self._engine.begin() as connection:

@@ -1,4 +1,8 @@
-"""The tables of the warehouse that the service writes or reads, and how it connects."""
+"""The tables of the warehouse, and how the service connects to it: the one description that flows and service read.
+
+Knows nothing of how a database comes to these tables: a change here needs a revision in `serving/migrations/versions`
+too (`alembic revision --autogenerate --rev-id 0002 -m "..."`), and a test holds the two together.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,37 @@ from sqlalchemy.dialects import postgresql
 SECONDS = 5
 JSON = sa.JSON().with_variant(postgresql.JSONB, "postgresql")
 METADATA = sa.MetaData()
+# The newest record of each movie of the catalogue.
+MOVIES = sa.Table(
+    "movies",
+    METADATA,
+    sa.Column("source", sa.String(16), primary_key=True),
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("imdb_id", sa.String(16), index=True),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("original_title", sa.Text),
+    sa.Column("overview", sa.Text),
+    sa.Column("tagline", sa.Text),
+    sa.Column("genres", JSON),
+    sa.Column("release_date", sa.Date, index=True),
+    sa.Column("original_language", sa.String(8)),
+    sa.Column("spoken_languages", JSON),
+    sa.Column("runtime", sa.Float),
+    sa.Column("budget", sa.Float),
+    *(
+        sa.Column(name, JSON)
+        for name in (
+            *("production_companies", "production_countries", "belongs_to_collection", "cast", "directors"),
+            *("writers", "producers", "cinematographers", "composers", "editors"),
+        )
+    ),
+    sa.Column("vote_average", sa.Float),
+    sa.Column("vote_count", sa.BigInteger),
+    sa.Column("popularity", sa.Float),
+    sa.Column("revenue", sa.Float),
+    sa.Column("status", sa.String(32)),
+    sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=False),
+)
 PREDICTIONS = sa.Table(
     "predictions",
     METADATA,

@@ -11,12 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
 from serving.recording import no_warehouse
-from serving.tables import UPCOMING, connect
+from serving.tables import MOVIES, UPCOMING, connect
 from settings import get_settings
 
 MOST_PAST = 200
-# The mirror of the catalogue, as far as it is read here.
-MOVIES = sa.table("movies", sa.column("source"), sa.column("id"), sa.column("vote_average"), sa.column("vote_count"))
 FEWEST_VOTES = 50
 
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from models.body import BILLED, BadRecord, NoCredits, read_body, record
 from models.movie import Movie
+from serving.tables import METADATA, MOVIES
 from tasks.data.partitions import movie_table
-from tasks.data.warehouse import METADATA, MOVIES, upsert
+from tasks.data.warehouse import upsert
 from tasks.foundation.clock import now
 
 CUT = "cut in the middle of an emoji \ud83d"

@@ -13,12 +13,12 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from models.body import record
-from serving.tables import METADATA, PREDICTIONS, UPCOMING
+from serving.tables import MOVIES, PREDICTIONS, UPCOMING
 from settings import get_settings
 from tasks.data.catalogue import fold
 from tasks.data.partitions import movie_table, write_partition
 from tasks.data.purging import PLACES, purge
-from tasks.data.warehouse import MOVIES, connect, upsert
+from tasks.data.warehouse import connect, upsert
 from tasks.foundation.store import Store, open_store
 
 OLD, NEW, CUT = date(2026, 1, 1), date(2026, 6, 1), date(2026, 3, 1)
@@ -27,7 +27,6 @@ OLD, NEW, CUT = date(2026, 1, 1), date(2026, 6, 1), date(2026, 3, 1)
 @pytest.fixture
 def engine(environment: Path, prefect_api: None) -> Any:
     engine = connect()
-    METADATA.create_all(engine)
     yield engine
     engine.dispose()
 

@@ -131,8 +131,8 @@ def test_feedback_is_of_a_prediction_that_is_written_or_still_waits_and_the_last
 
 def test_the_tables_are_made_once_and_again_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    create_all = recorder.METADATA.create_all
-    monkeypatch.setattr(recorder.METADATA, "create_all", lambda engine: made.append(engine) or create_all(engine))
+    migrate = recorder.migrate
+    monkeypatch.setattr(recorder, "migrate", lambda engine: made.append(engine) or migrate(engine))
     kept, name = Recorder(f"sqlite:///{tmp_path}/w.db"), f"{1:032x}"
     kept.predicted("predict", [{"title": "x"}], [answer(1)])
     kept.flush(20)

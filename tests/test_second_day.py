@@ -21,10 +21,10 @@ from starlette.responses import JSONResponse, Response
 from flows.collect import collect_movies
 from models.movie import MAX_BUDGET
 from sample import tmdb_server
+from serving.tables import MOVIES
 from settings import get_settings
 from tasks.data.catalogue import list_partitions, open_catalogue, read_catalogue
 from tasks.data.tmdb import TokenRefused
-from tasks.data.warehouse import MOVIES
 from tasks.foundation.store import FolderStore
 from tasks.learning.loading import read_movies
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from flows.predict_upcoming import predict_upcoming
 from models.questions import asked
 from serving import schema
-from serving.tables import METADATA, UPCOMING, connect
+from serving.tables import METADATA, MOVIES, UPCOMING, connect
 from serving.upcoming import read_upcoming
 from settings import PROJECT, get_settings
 from tasks.data.catalogue import read_catalogue
@@ -110,9 +110,11 @@ def test_what_is_out_by_now_shows_how_well_the_last_list_before_did(url: str) ->
         assert movie["predicted_on"] == str(later if released >= later else early)
 
 
-def put(url: str, source: str, title: str, as_of: date, release: date, reasons: Sequence[Any] = ()) -> None:
+def put(
+    url: str, source: str, title: str, as_of: date, release: date, reasons: Sequence[Any] = (), tables: Any = None
+) -> None:
     engine = connect(url)
-    METADATA.create_all(engine)
+    METADATA.create_all(engine, tables=tables)
     row = {"source": source, "as_of": as_of, "id": 1, "title": title, "release_date": release, "genres": []}
     row |= {"rating": 6.0, "low": 5.0, "high": 7.0, "reasons": list(reasons), "model": {"version": "v1"}}
     with engine.begin() as connection:
@@ -127,8 +129,9 @@ def test_a_list_is_of_the_source_that_was_asked_for_and_of_no_other(tmp_path: Pa
         put(url, source, f"{source} that came", as_of - 9 * day, TODAY - 5 * day)
     engine = connect(url)
     with engine.begin() as connection:
-        connection.exec_driver_sql("create table movies (source text, id int, vote_average real, vote_count int)")
-        connection.exec_driver_sql("insert into movies values ('tmdb', 1, 7.0, 100), ('sample', 1, 3.0, 100)")
+        for source, rating in (("tmdb", 7.0), ("sample", 3.0)):
+            known = {"source": source, "id": 1, "title": "x", "fetched_at": datetime.now(UTC)}
+            connection.execute(MOVIES.insert(), known | {"vote_average": rating, "vote_count": 100})
     listed = read_upcoming(url, "tmdb", TODAY)
     assert listed["as_of"] == str(TODAY - 20 * day)  # a newer one is of another source
     assert [movie["title"] for movie in listed["movies"]] == ["tmdb to come"]
@@ -141,7 +144,7 @@ def test_a_list_is_of_the_source_that_was_asked_for_and_of_no_other(tmp_path: Pa
 def test_an_empty_warehouse_has_no_list_and_one_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     assert "run predict-upcoming" in read_upcoming(f"sqlite:///{tmp_path}/new.db", "sample")["reason"]
     url = f"sqlite:///{tmp_path}/no-movies.db"
-    put(url, "sample", "to come", TODAY, TODAY + timedelta(days=3))  # and no mirror of the catalogue
+    put(url, "sample", "to come", TODAY, TODAY + timedelta(days=3), [UPCOMING])  # and no mirror of the catalogue
     assert read_upcoming(url, "sample", TODAY)["past"] == []
     with pytest.raises(OperationalError):
         read_upcoming("postgresql+psycopg://nobody@127.0.0.1:1/none", "sample")

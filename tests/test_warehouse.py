@@ -11,10 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from models.body import record
+from serving.tables import MOVIES
 from settings import get_settings
 from tasks.data.catalogue import purge
 from tasks.data.partitions import movie_table, write_partition
-from tasks.data.warehouse import MOVIES, bring_up_to_date, connect, remove, upsert
+from tasks.data.warehouse import bring_up_to_date, connect, remove, upsert
 from tasks.foundation.clock import now
 from tasks.foundation.store import FolderStore, Store
 

@@ -19,15 +19,14 @@ from prefect import get_client, task
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
-from serving.tables import METADATA as SERVICE_TABLES
-from serving.tables import PREDICTIONS, UPCOMING
+from serving.tables import MOVIES, PREDICTIONS, UPCOMING
 from settings import get_settings
 from tasks.data import catalogue
-from tasks.data.warehouse import MOVIES, connect
+from tasks.data.warehouse import connect
+from tasks.foundation.prefect_server import wait_for_prefect
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.run_log import log
 from tasks.foundation.store import open_store
-from tasks.operations.command_line import wait_for_prefect
 
 NO_MOVIE = "{}"  # in the place of what a prediction was made from
 Purge = Callable[[str, date | None], int]
@@ -117,7 +116,6 @@ def _change(statement: sa.Delete | sa.Update, when: sa.Column[date], before: dat
         statement = statement.where(when < (before if dated else datetime.combine(before, time.min, UTC)))
     engine = connect()
     try:
-        SERVICE_TABLES.create_all(engine)
         with engine.begin() as connection:
             return int(connection.execute(statement).rowcount)
     finally:

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from prefect import task
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.tables import JSON
+from serving.migrating import migrate
+from serving.tables import MOVIES
 from settings import get_settings, make_room, without_secrets
 from tasks.data.catalogue import open_catalogue
 from tasks.foundation.retrying import RETRIED
@@ -22,37 +23,6 @@ from tasks.foundation.run_log import log
 from tasks.foundation.store import Store, open_store
 
 ROWS_AT_ONCE = 500
-METADATA = sa.MetaData()
-MOVIES = sa.Table(
-    "movies",
-    METADATA,
-    sa.Column("source", sa.String(16), primary_key=True),
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("imdb_id", sa.String(16), index=True),
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("original_title", sa.Text),
-    sa.Column("overview", sa.Text),
-    sa.Column("tagline", sa.Text),
-    sa.Column("genres", JSON),
-    sa.Column("release_date", sa.Date, index=True),
-    sa.Column("original_language", sa.String(8)),
-    sa.Column("spoken_languages", JSON),
-    sa.Column("runtime", sa.Float),
-    sa.Column("budget", sa.Float),
-    *(
-        sa.Column(name, JSON)
-        for name in (
-            *("production_companies", "production_countries", "belongs_to_collection", "cast", "directors"),
-            *("writers", "producers", "cinematographers", "composers", "editors"),
-        )
-    ),
-    sa.Column("vote_average", sa.Float),
-    sa.Column("vote_count", sa.BigInteger),
-    sa.Column("popularity", sa.Float),
-    sa.Column("revenue", sa.Float),
-    sa.Column("status", sa.String(32)),
-    sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=False),
-)
 
 
 @task(name="mirror into the warehouse", task_run_name="mirror {source}", **RETRIED)
@@ -89,9 +59,9 @@ def bring_up_to_date(engine: sa.Engine, store: Store, source: str) -> int:
 
 
 def connect() -> sa.Engine:
-    """Open the warehouse and make its table where there is none."""
+    """Open the warehouse, with its tables as this code knows them."""
     engine = sa.create_engine(make_room(get_settings().warehouse_url.get_secret_value(), "WAREHOUSE_URL"))
-    METADATA.create_all(engine)
+    migrate(engine)
     return engine
 
 

@@ -15,7 +15,7 @@ from prefect.artifacts import create_table_artifact
 from models.facts import iterate
 from models.movie import LEVEL
 from models.questions import asked
-from serving.tables import METADATA, UPCOMING
+from serving.tables import UPCOMING
 from settings import get_settings
 from tasks.data.catalogue import read_catalogue
 from tasks.data.warehouse import connect
@@ -77,7 +77,6 @@ def keep(rows: list[dict[str, Any]], source: str, today: date) -> str:
     open_store(get_settings().store_uri).write(key, data.getvalue())
     engine = connect()
     try:
-        METADATA.create_all(engine, tables=[UPCOMING])
         with engine.begin() as connection:
             same = sa.and_(UPCOMING.c.source == source, UPCOMING.c.as_of == today)
             connection.execute(UPCOMING.delete().where(same))
