@@ -28,6 +28,7 @@ def cluster(environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     get_settings.cache_clear()
     monkeypatch.setattr(ecs, "POLL", 0.01)
+    monkeypatch.setattr(ecs, "STEADY_SECONDS", 2)
     with mock_aws():
         client = boto3.session.Session().client("ecs")
         client.create_cluster(clusterName="movies")
@@ -65,46 +66,99 @@ def test_a_revision_differs_in_the_image_only_and_changes_nothing_that_runs(clus
     assert ecs.register(OLD)["where"] == before  # what runs has it already
 
 
-class Steady:
-    """ECS as moto does not play it: after some looks, so many of the wanted tasks run."""
+class Ecs:
+    """What moto does not play: after some looks the tasks run, or fail, and ECS goes back where its breaker says so."""
 
-    def __init__(self, client: Any, outcome: dict[str, Any]) -> None:
+    def __init__(self, client: Any, patch: pytest.MonkeyPatch, **outcome: str) -> None:
         self.client, self.outcome, self.looks = client, outcome, 0
+        self.events = [{"id": "1", "message": "failed, long ago"}]
+        self.describe, self.steady = client.describe_services, running(client)
+        patch.setattr(client, "describe_services", self.describe_services)  # the waiter asks it, too
+        patch.setattr(ecs, "_client", lambda: client)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)
+    def breaks(self) -> bool:
+        found = self.describe(cluster="movies", services=["premiere"])["services"][0]
+        breaker = found["deploymentConfiguration"].get("deploymentCircuitBreaker", {})
+        return bool(breaker.get("enable") and breaker.get("rollback"))
 
     def describe_services(self, **names: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.describe_services(**names)
+        found: dict[str, Any] = self.describe(**names)
+        service = found["services"][0]
+        wanted = service["taskDefinition"]
         self.looks += 1
-        deployment = {"status": "PRIMARY", "rolloutState": "IN_PROGRESS"}
-        if self.looks > 4:
-            deployment |= self.outcome
-        done = deployment["rolloutState"] == "COMPLETED"
-        found["services"][0] |= {"deployments": [deployment], "runningCount": 2 if done else 1}
+        moving = wanted != self.steady
+        state = {"rolloutState": "IN_PROGRESS" if moving else "COMPLETED"}
+        if moving and self.looks > 4:
+            state = self.outcome
+        newest = {"status": "PRIMARY", "taskDefinition": wanted} | state
+        deployments = [newest]
+        if moving and state["rolloutState"] == "COMPLETED":
+            self.steady = wanted
+        elif moving:
+            deployments.append({"status": "ACTIVE", "taskDefinition": self.steady, "rolloutState": "COMPLETED"})
+        if moving and state["rolloutState"] == "FAILED":
+            said = ["has reached a steady state"] * 3 + ["tasks failed to start"]  # the newest first
+            self.events = [{"id": f"new {n}", "message": words} for n, words in enumerate(said)] + self.events[-1:]
+            if self.breaks():
+                self.client.update_service(cluster="movies", service="premiere", taskDefinition=self.steady)
+                service["taskDefinition"] = self.steady
+                deployments.pop(0)
+        service |= {"deployments": deployments, "events": self.events, "runningCount": 3 - len(deployments)}
         return found
 
 
-@pytest.mark.parametrize(
-    ("outcome", "succeeds"),
-    [({"rolloutState": "COMPLETED"}, True), ({"rolloutState": "FAILED", "rolloutStateReason": "no memory"}, False)],
-)
-def test_the_service_moves_and_goes_back_where_it_does_not_get_steady(
-    cluster: Any, monkeypatch: pytest.MonkeyPatch, outcome: dict[str, Any], succeeds: bool
+def test_the_service_moves_and_waits_and_comes_back_by_the_same_way(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, new = running(cluster), ecs.register(NEW)["where"]
-    acting = Steady(cluster, outcome)
-    monkeypatch.setattr(ecs, "_client", lambda: acting)
-    if succeeds:
+    played = Ecs(cluster, monkeypatch, rolloutState="COMPLETED")
+    ecs.update(new)
+    assert played.looks > 4
+    assert running(cluster) == new
+    ecs.update(new)  # again: nothing to do
+    ecs.update(before)  # a rollback is the same, with the revision of then
+    assert running(cluster) == before
+
+
+def test_ecs_goes_back_from_a_revision_whose_tasks_fail_and_the_error_says_why(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, new = running(cluster), ecs.register(NEW)["where"]
+    percents = {"maximumPercent": 150, "minimumHealthyPercent": 100}
+    cluster.update_service(cluster="movies", service="premiere", deploymentConfiguration=percents)
+    played = Ecs(cluster, monkeypatch, rolloutState="FAILED", rolloutStateReason="no memory")
+    assert not played.breaks()
+    with pytest.raises(RuntimeError, match=r"premiere did not get steady .* tasks failed to start") as error:
         ecs.update(new)
-        assert running(cluster) == new
-        ecs.update(new)  # again: nothing to do
-        ecs.update(before)  # a rollback is the same, with the revision of then
-        assert running(cluster) == before
-    else:
-        with pytest.raises(RuntimeError, match=r"premiere did not get steady .* 1 of 2 tasks run. no memory"):
-            ecs.update(new)
-        assert running(cluster) == before
+    assert "long ago" not in str(error.value)
+    assert running(cluster) == before
+    assert played.breaks()  # it was switched on, and the rest is as it was
+    service = cluster.describe_services(cluster="movies", services=["premiere"])["services"][0]
+    assert service["deploymentConfiguration"].items() >= percents.items()
+
+
+def test_the_service_is_moved_back_where_ecs_does_not_do_it(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, new = running(cluster), ecs.register(NEW)["where"]
+    played = Ecs(cluster, monkeypatch, rolloutState="FAILED", rolloutStateReason="no memory")
+    monkeypatch.setattr(played, "breaks", lambda: False)  # nothing ever got steady there, say
+    monkeypatch.setattr(ecs, "STEADY_SECONDS", 0.2)
+    with pytest.raises(RuntimeError, match=r"premiere did not get steady .* 1 of 2 tasks run. no memory"):
+        ecs.update(new)
+    assert running(cluster) == before
+
+
+@pytest.mark.parametrize(
+    ("known", "changed"),
+    [
+        ({"deploymentCircuitBreaker": {"enable": True, "rollback": True}}, None),
+        ({"strategy": "BLUE_GREEN"}, None),  # which has no breaker
+        ({"deploymentCircuitBreaker": {"enable": True, "rollback": False}}, {"enable": True, "rollback": True}),
+        ({}, {"enable": True, "rollback": True}),
+    ],
+)
+def test_the_breaker_is_switched_on_only_where_it_is_off(known: dict[str, Any], changed: dict[str, Any] | None) -> None:
+    said = ecs._breaker({"deploymentConfiguration": known})
+    assert said.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker") == changed
 
 
 def test_one_that_hangs_is_given_up_after_a_while(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,8 +304,8 @@ def test_an_address_is_shown_without_its_secrets() -> None:
         (
             "OPTUNA_STORAGE",
             f"postgresql://u:{MARK}@127.0.0.1:1/x",
-            "from settings import get_settings; from tasks.learning import tuning; tuning.time.sleep = print; "
-            "tuning._open_study('s', get_settings().optuna_storage.get_secret_value(), 1)",
+            "from settings import get_settings; from tasks.learning import studies; import time; "
+            "time.sleep = print; studies.open_study('s', get_settings().optuna_storage.get_secret_value(), 1, str, [])",
         ),
         (
             "MLFLOW_TRACKING_URI",

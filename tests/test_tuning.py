@@ -23,15 +23,16 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
 from settings import PROJECT
-from tasks.learning import tuning
-from tasks.learning.tuning import DatabaseAway, search
+from tasks.learning import studies, tuning
+from tasks.learning.studies import DatabaseAway
+from tasks.learning.tuning import search
 from tasks.release.targets.bento import free_port
 
 WORKER = """
 import sys
 import pandas as pd
-from tasks.learning import tuning
-tuning.HEARTBEAT, tuning.GRACE = 1, 4
+from tasks.learning import studies, tuning
+studies.HEARTBEAT, studies.GRACE = 1, 4
 tuning.search(pd.read_pickle(sys.argv[1]), int(sys.argv[4]), 0, sys.argv[2], sys.argv[3],
               lambda message, *values: print(message % values, flush=True), sampler_seed=int(sys.argv[5]))
 """
@@ -40,6 +41,11 @@ tuning.search(pd.read_pickle(sys.argv[1]), int(sys.argv[4]), 0, sys.argv[2], sys
 def worker(data: Path, study: str, storage: str, trials: int, seed: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WORKER, str(data), study, storage, str(trials), str(seed)]
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+
+
+def begin(name: str, storage: str, seed: int, facts: dict[str, str] | None = None) -> optuna.Study:
+    """Open a study as a search does."""
+    return studies.open_study(name, storage, seed, tuning.suggest, tuning.defaults(), facts)
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +122,8 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
 def test_a_lock_of_seconds_is_waited_for_and_the_heart_beats_on(
     rated: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: int
 ) -> None:
-    monkeypatch.setattr(tuning, "LOCKED", busy)
-    monkeypatch.setattr(tuning, "HEARTBEAT", 1)
+    monkeypatch.setattr(studies, "LOCKED", busy)
+    monkeypatch.setattr(studies, "HEARTBEAT", 1)
     path, locks = tmp_path / "o.db", ExitStack()
     said: list[str] = []
 
@@ -138,10 +144,10 @@ def test_each_transaction_of_the_storage_is_tried_again_while_the_database_is_lo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = set(re.findall(r"_backend\.(\w+)\(", inspect.getsource(_CachedStorage)))
-    assert asked - set(tuning.transactions()) == {"get_heartbeat_interval", "get_heartbeat_stale_trial_callback"}
-    monkeypatch.setattr(tuning, "LOCKED", 0)
+    assert asked - set(studies.transactions()) == {"get_heartbeat_interval", "get_heartbeat_stale_trial_callback"}
+    monkeypatch.setattr(studies, "LOCKED", 0)
     path = tmp_path / "o.db"
-    study = tuning._open_study("each", f"sqlite:///{path}", 0)
+    study = begin("each", f"sqlite:///{path}", 0)
     for step in (
         lambda: study.ask(),
         lambda: study.trials[0].number,
@@ -158,21 +164,21 @@ def test_each_transaction_of_the_storage_is_tried_again_while_the_database_is_lo
 def test_a_database_that_stays_locked_is_named_with_what_to_do_and_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "LOCKED", 0)
-    monkeypatch.setattr(tuning, "PATIENCE", 1)
+    monkeypatch.setattr(studies, "LOCKED", 0)
+    monkeypatch.setattr(studies, "PATIENCE", 1)
     path = tmp_path / "o.db"
-    study = tuning._open_study("away", f"sqlite:///{path}", 0)
+    study = begin("away", f"sqlite:///{path}", 0)
     with locked(path, 4), pytest.raises(DatabaseAway, match=rf"{path}.*is locked.*OPTUNA_STORAGE"):
         study._storage.record_heartbeat(1)
-    monkeypatch.setattr(tuning, "OPENING", 0)
+    monkeypatch.setattr(studies, "OPENING", 0)
     nobody = f"postgresql://somebody:secret@127.0.0.1:{free_port()}/studies?password=secret"
     with pytest.raises(DatabaseAway, match=r"postgresql.*@127\.0\.0\.1") as error:
-        tuning._open_study("away", nobody, 0)
+        begin("away", nobody, 0)
     assert "secret" not in str(error.value)
 
 
 def test_a_heart_that_met_an_error_says_so_and_beats_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(studies, "HEARTBEAT", 0.05)
     beats, said = [], []
 
     def record(trial: int) -> None:
@@ -182,7 +188,7 @@ def test_a_heart_that_met_an_error_says_so_and_beats_again(monkeypatch: pytest.M
 
     study: Any = SimpleNamespace(_storage=SimpleNamespace(record_heartbeat=record))
     trial: Any = SimpleNamespace(_trial_id=7)
-    with tuning._Heart(study, lambda message, *values: said.append(message % values)) as heart:
+    with studies.Heart(study, lambda message, *values: said.append(message % values)) as heart:
         heart.beat_for([trial])
         deadline = time.monotonic() + 10
         while len(beats) < 4 and time.monotonic() < deadline:
@@ -195,10 +201,10 @@ def test_a_heart_that_met_an_error_says_so_and_beats_again(monkeypatch: pytest.M
 def test_a_trial_whose_worker_died_before_its_first_beat_is_given_up_and_tried_again(
     rated: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "HEARTBEAT", 1)
-    monkeypatch.setattr(tuning, "GRACE", 2)
+    monkeypatch.setattr(studies, "HEARTBEAT", 1)
+    monkeypatch.setattr(studies, "GRACE", 2)
     storage = f"sqlite:///{tmp_path}/o.db"
-    tuning._open_study("silent", storage, 0).ask()
+    begin("silent", storage, 0).ask()
     tuned = search(rated.head(500), 2, 0, "silent", storage, lambda *_: None, minutes=1)
     assert len(tuned.trials) == 2
     assert states("silent", storage)[TrialState.RUNNING] == 0
@@ -234,7 +240,7 @@ def recipes(study: str, storage: str) -> list[dict[str, Any]]:
 def monday(tmp_path: Path) -> str:
     """A database with a study of five recipes, answered in their order of merit."""
     storage = f"sqlite:///{tmp_path}/o.db"
-    study = tuning._open_study("monday", storage, 0, facts("2026-06-01", "a"))
+    study = begin("monday", storage, 0, facts("2026-06-01", "a"))
     for error in (1.3, 1.2, 1.1, 0.9, 1.0):
         trial = study.ask()
         tuning.suggest(trial)
@@ -248,26 +254,26 @@ def best_of(study: str, storage: str, count: int) -> list[dict[str, Any]]:
 
 
 def test_a_new_days_study_begins_with_the_defaults_and_the_best_of_the_last_one(monday: str) -> None:
-    study = tuning._open_study("tuesday", monday, 0, facts("2026-06-02", "b"))
+    study = begin("tuesday", monday, 0, facts("2026-06-02", "b"))
     begun = recipes("tuesday", monday)
     assert [recipe["family"] for recipe in begun[:3]] == list(tuning.FAMILIES)
     expected = [recipe for recipe in best_of("monday", monday, 3) if recipe not in begun[:3]]
     assert begun[3:] == expected
     assert len(expected) >= 2
-    assert study.user_attrs[tuning.BEGUN_FROM] == "monday"
+    assert study.user_attrs[studies.BEGUN_FROM] == "monday"
     assert study.user_attrs.items() >= facts("2026-06-02", "b").items()
 
 
 def test_a_study_asked_again_goes_on_whatever_else_came_into_the_database(monday: str) -> None:
-    tuning._open_study("tuesday", monday, 0, facts("2026-06-02", "b"))
+    begin("tuesday", monday, 0, facts("2026-06-02", "b"))
     before = recipes("tuesday", monday)
-    noon = tuning._open_study("noon", monday, 0, facts("2026-06-02", "c"))  # earlier in kind, but later asked
+    noon = begin("noon", monday, 0, facts("2026-06-02", "c"))  # earlier in kind, but later asked
     for error in (0.1, 0.2, 0.3):
         trial = noon.ask()
         tuning.suggest(trial)
         noon.tell(trial, error)
     optuna.delete_study(study_name="monday", storage=monday)
-    assert tuning._open_study("tuesday", monday, 1, facts("2026-06-02", "b")).user_attrs[tuning.BEGUN_FROM] == "monday"
+    assert begin("tuesday", monday, 1, facts("2026-06-02", "b")).user_attrs[studies.BEGUN_FROM] == "monday"
     assert recipes("tuesday", monday) == before
 
 
@@ -284,7 +290,7 @@ def test_a_study_asked_again_goes_on_whatever_else_came_into_the_database(monday
 def test_studies_of_the_same_data_of_other_sources_and_of_later_days_lend_nothing(
     monday: str, other: dict[str, str]
 ) -> None:
-    assert tuning._open_study("other", monday, 0, other).user_attrs[tuning.BEGUN_FROM] == tuning.DEFAULTS
+    assert begin("other", monday, 0, other).user_attrs[studies.BEGUN_FROM] == studies.DEFAULTS
     assert len(recipes("other", monday)) == 3
 
 
@@ -293,10 +299,10 @@ def test_a_recipe_that_the_search_knows_no_more_is_not_taken_over(monday: str) -
     for change in ({"linear_share": 7.0}, {"leaves_of_old": 3}):
         values = space | change
         kinds: Any = {name: optuna.distributions.CategoricalDistribution([value]) for name, value in values.items()}
-        study = tuning._open_study(f"with {change}", monday, 0, facts("2026-06-01", str(change)))
+        study = begin(f"with {change}", monday, 0, facts("2026-06-01", str(change)))
         study.add_trial(optuna.trial.create_trial(params=values, distributions=kinds, value=0.01))
-    tuesday = tuning._open_study("tuesday", monday, 0, facts("2026-06-02", "b"))
-    assert tuesday.user_attrs[tuning.BEGUN_FROM] == "monday"
+    tuesday = begin("tuesday", monday, 0, facts("2026-06-02", "b"))
+    assert tuesday.user_attrs[studies.BEGUN_FROM] == "monday"
     assert all(recipe["linear_share"] <= 0.8 and "leaves_of_old" not in recipe for recipe in recipes("tuesday", monday))
 
 
@@ -310,9 +316,9 @@ def test_a_beginning_that_was_cut_off_is_made_whole(monday: str, monkeypatch: py
 
     monkeypatch.setattr(optuna.Study, "enqueue_trial", dies)
     with pytest.raises(KeyboardInterrupt):
-        tuning._open_study("cut", monday, 0, facts("2026-06-02", "b"))
+        begin("cut", monday, 0, facts("2026-06-02", "b"))
     monkeypatch.setattr(optuna.Study, "enqueue_trial", asked)
-    tuning._open_study("cut", monday, 0, facts("2026-06-02", "b"))
+    begin("cut", monday, 0, facts("2026-06-02", "b"))
     assert len(recipes("cut", monday)) >= 5
 
 

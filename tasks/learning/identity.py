@@ -19,7 +19,7 @@ from tasks.data.catalogue import fingerprint
 from tasks.foundation.clock import now
 
 # What makes a model, beside models/: the search, the fit and the locked libraries.
-MADE_BY = ("tasks/learning/tuning.py", "tasks/learning/fitting.py", "requirements.txt")
+MADE_BY = ("tasks/learning/tuning.py", "tasks/learning/studies.py", "tasks/learning/fitting.py", "requirements.txt")
 
 
 def study_facts(movies: pd.DataFrame, source: str, seed: int) -> dict[str, str]:

@@ -12,51 +12,31 @@ waited for.
 
 from __future__ import annotations
 
-import functools
-import json
-import logging
-import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, fail_stale_trials
-from optuna.study import StudySummary
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
+from optuna.trial import Trial, TrialState
 from prefect import get_run_logger, task
-from sqlalchemy.exc import DBAPIError
 
 from models.estimator import FAMILIES, RatingModel
 from models.feature_table import FeatureTable
 from models.folds import make_folds, trees_needed
-from settings import make_room, with_driver, without_passwords
+from tasks.learning.studies import BEGUN_FROM, DEFAULTS, Heart, Recipe, open_study
 
 TUNING_YEARS, STOPPING_YEARS = 4, 2
 TREES = "n_estimators"
 SIDE_BY_SIDE = 2
 DEFAULT_SHARE = 0.5
-BEST = 3  # recipes of an earlier study that a new one begins with
-BEGINNING, BEGUN_FROM = "begins_with", "begun_from"  # a study's own notes of it
-DEFAULTS = "defaults"  # what a study without an earlier one has begun from
-HEARTBEAT, GRACE = 10, 60  # seconds
-# Seconds: how long SQLite waits for a lock, how long a database that fails is asked again, and a new one opened.
-LOCKED, PATIENCE, OPENING = 60, 120, 10
 OUTCOMES = {TrialState.COMPLETE: "RMSE", TrialState.PRUNED: "given up at"}
 ANSWERED = tuple(OUTCOMES)
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class DatabaseAway(Exception):
-    """Optuna's database stayed locked or away for longer than it is waited for."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +87,11 @@ def search(
     """
     if trials < 1:
         raise ValueError(f"trials is {trials}: at least 1 is needed to have a best one")
-    study = _open_study(study_name, storage, seed if sampler_seed is None else sampler_seed, facts)
+    sampler_seed = seed if sampler_seed is None else sampler_seed
+    study = open_study(study_name, storage, sampler_seed, suggest, defaults(), facts)
     deadline = time.monotonic() + minutes * 60
     evaluate: Callable[..., float] | None = None
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, _Heart(study, say) as heart:
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, Heart(study, say) as heart:
         while True:
             heart.beat_once_for(study)
             fail_stale_trials(study)
@@ -156,120 +137,13 @@ def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:
     return family, FAMILIES[family].space(trial), trial.suggest_float("linear_share", 0.0, 0.8)
 
 
-def _open_study(name: str, storage: str, seed: int, facts: Mapping[str, str] | None = None) -> optuna.Study:
-    """Open a study, or begin it; what it begins with is written down first, and is the same for all who open it."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", message="Heartbeat of storage")
-    database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
-    study = optuna.create_study(
-        study_name=name,
-        storage=database,
-        direction="minimize",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=8, n_warmup_steps=1),
-    )
-    if BEGINNING not in study.user_attrs:
-        for key, value in {**(facts or {}), **_beginning(study, facts)}.items():
-            study.set_user_attr(key, value)
-    for recipe in json.loads(study.user_attrs[BEGINNING]):
-        study.enqueue_trial(recipe, skip_if_exists=True)  # again, too: a worker may have died before the last one
-    return study
-
-
-def _beginning(study: optuna.Study, facts: Mapping[str, str] | None) -> dict[str, str]:
-    """Return what a study begins with, as its notes: each family's defaults, then the best of an earlier study.
-
-    Earlier is one of the same model and source, of movies until the same day or before, and of other data: nothing that
-    was found out on later movies is used, and studies of the same data, with another seed, stay independent.
-    """
-    recipes: list[dict[str, Any]] = []
-    for family, spec in FAMILIES.items():
-        defaults = {f"{family}_{name}": value for name, value in spec.default.items()}
-        recipes.append({"family": family, "linear_share": DEFAULT_SHARE} | defaults)
-    begun_from = DEFAULTS
-    for name in _earlier(study, facts) if facts else ():
-        earlier = optuna.load_study(study_name=name, storage=study._storage)
-        best = _best(earlier.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-        if best:
-            begun_from = name
-            recipes += [recipe for recipe in best if recipe not in recipes]
-            break
-    return {BEGUN_FROM: begun_from, BEGINNING: json.dumps(recipes)}
-
-
-def _earlier(study: optuna.Study, facts: Mapping[str, str]) -> list[str]:
-    """Return the names of the earlier studies, the newest first."""
-
-    def is_earlier(other: StudySummary) -> bool:
-        known = other.user_attrs
-        alike = all(known.get(key) == facts[key] for key in ("model", "source"))
-        return alike and known["as_of"] <= facts["as_of"] and known["data"] != facts["data"]
-
-    found = filter(is_earlier, optuna.get_all_study_summaries(study._storage, include_best_trial=False))
-    ordered = sorted(found, key=lambda other: (other.user_attrs["as_of"], other._study_id), reverse=True)
-    return [other.study_name for other in ordered]
-
-
-def _best(trials: list[FrozenTrial]) -> list[dict[str, Any]]:
-    """Return the few best recipes that the search as it is now could ask for, too."""
-    ranked = sorted(trials, key=lambda trial: (trial.values[0], trial.number))
-    return [trial.params for trial in ranked if _is_in_space(trial.params)][:BEST]
-
-
-def _is_in_space(recipe: dict[str, Any]) -> bool:
-    trial = optuna.trial.FixedTrial(recipe)
-    with warnings.catch_warnings(), suppress(ValueError, UserWarning):
-        warnings.simplefilter("error")  # what lies outside of its range is only warned of
-        suggest(trial)
-        return set(trial.params) == set(recipe)
-    return False
-
-
-def _open_database(url: str) -> RDBStorage:
-    """Open Optuna's database so that each of its transactions waits while it is locked or away.
-
-    On a new one, workers that start together may trip over each other making its tables.
-    """
-    options: dict[str, Any] = {"connect_args": {"timeout": LOCKED}} if url.startswith("sqlite") else {}
-    database: RDBStorage = _patiently(RDBStorage, url, OPENING)(
-        url, engine_kwargs=options | {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT, grace_period=GRACE
-    )
-    for name in transactions():
-        setattr(database, name, _patiently(getattr(database, name), url, PATIENCE))
-    return database
-
-
-def transactions() -> list[str]:
-    """Return the names of the methods of Optuna's storage that are one transaction each: again, they change nothing."""
-    code = {name: getattr(method, "__code__", None) for name, method in vars(RDBStorage).items()}
-    return [name for name, body in code.items() if body and "_create_scoped_session" in body.co_names]
-
-
-def _patiently(call: Callable[P, T], url: str, seconds: float) -> Callable[P, T]:
-    """Return a call that is tried again, ever later, for so many seconds while its database fails."""
-
-    @functools.wraps(call)
-    def patient(*args: P.args, **kwargs: P.kwargs) -> T:
-        begun, pause = time.monotonic(), 0.5
-        while True:
-            try:
-                return call(*args, **kwargs)
-            except (StorageInternalError, DBAPIError) as error:
-                waited = time.monotonic() - begun
-                if waited > seconds:
-                    why = str(error.__cause__ or error).splitlines()[0]
-                    raise DatabaseAway(
-                        f"Optuna's database {without_passwords(url)} did not answer for {waited:.0f} s: {why}. End "
-                        "what locks it, or start it, or mend OPTUNA_STORAGE, and ask again: the study goes on"
-                    ) from error
-            time.sleep(pause)
-            pause = min(2 * pause, 10)
-
-    return patient
+def defaults() -> list[Recipe]:
+    """Return the recipe of each family that nothing was tuned of."""
+    return [
+        {"family": family, "linear_share": DEFAULT_SHARE}
+        | {f"{family}_{name}": value for name, value in spec.default.items()}
+        for family, spec in FAMILIES.items()
+    ]
 
 
 def _count(study: optuna.Study, *states: TrialState) -> int:
@@ -314,44 +188,3 @@ def _objective(movies: FeatureTable | pd.DataFrame, seed: int) -> Callable[..., 
         return float(np.sqrt(np.mean(squared)))
 
     return evaluate
-
-
-class _Heart:
-    """Tells the database that the trials of this worker are alive. No error stops it: it says so and beats again."""
-
-    def __init__(self, study: optuna.Study, say: Callable[..., None]) -> None:
-        self._storage: Any = study._storage
-        self._say = say
-        self._trials: list[Trial] = []
-        self._seen: set[int] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
-
-    def beat_for(self, trials: list[Trial]) -> None:
-        """Beat for these from now on."""
-        for trial in trials:
-            self._storage.record_heartbeat(trial._trial_id)
-        self._trials = trials
-
-    def beat_once_for(self, study: optuna.Study) -> None:
-        """Beat once for each trial that is new here: one whose worker died before its first beat would run for ever."""
-        running = {t._trial_id for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-        for trial in running - self._seen:
-            self._storage.record_heartbeat(trial)
-        self._seen |= running
-
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT):
-            try:
-                for trial in self._trials:
-                    self._storage.record_heartbeat(trial._trial_id)
-            except Exception as error:
-                self._say("the heartbeat failed and is tried again in %d s: %s", HEARTBEAT, error)
-
-    def __enter__(self) -> _Heart:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        self._thread.join(HEARTBEAT)  # one that waits for the database is not waited for

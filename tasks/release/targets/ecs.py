@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import boto3
+from botocore.exceptions import WaiterError
 
 from settings import get_settings
 
@@ -36,16 +36,26 @@ def register(image: str) -> dict[str, str]:
 
 
 def update(arn: str) -> None:
-    """Move the service to a revision and wait until it is steady; move it back and raise RuntimeError if it is not."""
+    """Move the service to a revision and wait until it is steady; raise RuntimeError, with it moved back, if it is not.
+
+    ECS itself goes back from a revision whose tasks fail: the service's circuit breaker is switched on for that. From
+    one that hangs the service is moved back here.
+    """
     client = _client()
-    before = _service(client)["taskDefinition"]
-    if before != arn:
-        client.update_service(**_names(), taskDefinition=arn)
+    before = _service(client)
+    if before["taskDefinition"] != arn:
+        client.update_service(**_names(), taskDefinition=arn, **_breaker(before))
+    which = {"cluster": _names()["cluster"], "services": [_names()["service"]]}
+    patience = {"Delay": POLL, "MaxAttempts": max(1, int(STEADY_SECONDS / POLL))}
     try:
-        _wait(client, arn)
-    except RuntimeError:
-        client.update_service(**_names(), taskDefinition=before)
-        raise
+        client.get_waiter("services_stable").wait(**which, WaiterConfig=patience)
+    except WaiterError as error:
+        why = _why(before, _service(client), arn)
+        client.update_service(**_names(), taskDefinition=before["taskDefinition"])
+        raise RuntimeError(why) from error
+    after = _service(client)
+    if {after["taskDefinition"], *(d["taskDefinition"] for d in after["deployments"])} != {arn}:
+        raise RuntimeError(_why(before, after, arn))
 
 
 def serving() -> str:
@@ -53,22 +63,26 @@ def serving() -> str:
     return str(_service(_client())["taskDefinition"])
 
 
-def _wait(client: Any, arn: str) -> None:
-    """Wait until all that the service wants runs on one revision."""
-    deadline = time.monotonic() + STEADY_SECONDS
-    while True:
-        service = _service(client)
-        newest = next(d for d in service["deployments"] if d["status"] == "PRIMARY")
-        steady = len(service["deployments"]) == 1 and service["runningCount"] == service["desiredCount"]
-        if service["taskDefinition"] == arn and steady and newest.get("rolloutState", "COMPLETED") == "COMPLETED":
-            return
-        if newest.get("rolloutState") == "FAILED" or time.monotonic() > deadline:
-            said = "; ".join(event["message"] for event in service.get("events", [])[:3])
-            raise RuntimeError(
-                f"{_names()['service']} did not get steady on {arn}: {service['runningCount']} of "
-                f"{service['desiredCount']} tasks run. {newest.get('rolloutStateReason', '')} {said}".rstrip()
-            )
-        time.sleep(POLL)
+def _breaker(service: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to be updated so that ECS goes back by itself: nothing where it does, or knows no breaker."""
+    known = service.get("deploymentConfiguration", {})
+    breaker = known.get("deploymentCircuitBreaker", {})
+    if known.get("strategy", "ROLLING") != "ROLLING" or (breaker.get("enable") and breaker.get("rollback")):
+        return {}
+    return {
+        "deploymentConfiguration": known | {"deploymentCircuitBreaker": breaker | {"enable": True, "rollback": True}}
+    }
+
+
+def _why(before: dict[str, Any], after: dict[str, Any], arn: str) -> str:
+    """Say of a service that is not steady on a revision what ECS told since the move began: of failures, if it did."""
+    known = {event["id"] for event in before.get("events", [])}
+    told = [event["message"] for event in after.get("events", []) if event["id"] not in known]
+    told = [words for words in told if "fail" in words or "unable" in words] or told
+    reasons = [d["rolloutStateReason"] for d in after["deployments"] if d.get("rolloutState") == "FAILED"]
+    tasks = f"{after['runningCount']} of {after['desiredCount']} tasks run"
+    why = ". ".join([tasks, *reasons, *told[:3]])
+    return f"{after['serviceName']} did not get steady on {arn}: {why}. It goes back to {before['taskDefinition']}"
 
 
 def _container(containers: list[dict[str, Any]]) -> dict[str, Any]:
