@@ -97,7 +97,7 @@ def kill(folder: str, files: list[Path], options: list[str], whole: int) -> None
     partitions = list_partitions(FolderStore(Path(folder) / "killed"), "tmdb")
     largest = max(partition.requests for partition in partitions)
     print(f"\nkilled after {at_kill} of {whole} requests and run again:")
-    print(f"  {app.requests - whole} requests were repeated; the largest slice takes {largest}")
+    print(f"  {app.requests - whole} requests were repeated; the largest window takes {largest}")
 
 
 def collect(folder: str, name: str, url: str, rate: int, *options: str) -> dict[str, Any]:

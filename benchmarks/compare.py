@@ -34,7 +34,7 @@ from models.features import MovieFeatures
 from models.folds import learnable
 from models.linear import LinearText
 from models.movie import INPUTS, is_told
-from models.questions import FORM, PITCH, RECORD, TYPED, WAYS, asked
+from models.questions import FORM, PITCH, RECORD, TYPED, WAYS, mask_fields
 from models.sentiment import Sentiments
 from settings import get_settings
 from tasks.foundation.clock import now
@@ -98,12 +98,12 @@ def main() -> None:
         records = list(iterate(test))
         told.setdefault(RECORD, []).append([y, *model.predict_interval(test)])
         for name, fields in (WAYS | ALSO).items():
-            told.setdefault(name, []).append([y, *model.predict_interval([asked(r, fields) for r in records])])
+            told.setdefault(name, []).append([y, *model.predict_interval([mask_fields(r, fields) for r in records])])
         for name, fact in product(("a title", "typed"), INPUTS[1:]):
             fields = {"a title": ("title",), "typed": TYPED}[name]
             has = [n for n, r in enumerate(records) if is_told(r[fact])]
             for words, which in (("without", set(fields) - {fact}), ("with", {*fields, fact})):
-                bare = [asked(records[n], which) for n in has]
+                bare = [mask_fields(records[n], which) for n in has]
                 told.setdefault(f"{name} {words} {fact}", []).append([y[has], *model.predict_interval(bare)])
         pitches.append(pitches_alone(train, test))
     y, year_of = np.concatenate(actual), np.concatenate(years)
@@ -213,18 +213,18 @@ def pitches_alone(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64
     """Rate pitches by our own learners on pitches alone: how much of the error is what a pitch does not tell."""
     features = MovieFeatures().fit(train)
     rows, weights = learnable(train, test["release_date"].min())
-    learned, judged = ([asked(r, PITCH) for r in iterate(movies)] for movies in (train.iloc[rows], test))
+    learned, judged = ([mask_fields(r, PITCH) for r in iterate(movies)] for movies in (train.iloc[rows], test))
     table, texts = features.transform(learned, sentiment=SENTIMENTS), [written(m) for m in learned]
     ratings = train["vote_average"].to_numpy(dtype=float)[rows]
     trees = RatingModel("lightgbm").learner().fit(table, ratings, sample_weight=weights[rows])
     linear = LinearText().fit(table, texts, ratings, weights[rows], features.columns_)
     asked_about = features.transform(judged)
-    voices = trees.predict(asked_about), linear.predict(asked_about, [written(movie) for movie in judged])
-    return np.asarray(np.mean(voices, axis=0), dtype=float)
+    members = trees.predict(asked_about), linear.predict(asked_about, [written(movie) for movie in judged])
+    return np.asarray(np.mean(members, axis=0), dtype=float)
 
 
 def plain_facts(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.float64]:
-    """Our own facts and weights without histories and without the linear voice."""
+    """Our own facts and weights without histories and without the linear member."""
     features = MovieFeatures(histories=False).fit(train)
     rows, weights = learnable(train, test["release_date"].min())
     learner = RatingModel("lightgbm").learner()

@@ -123,7 +123,7 @@ def pandas_rate(model: RatingModel, movies: Sequence[dict[str, Any]]) -> list[ND
     linear = model.linear_.ridge_.predict(model.linear_._design(table, texts))
     untold = model._untold(table)
     ratings = model._blend(trees, linear) + model.recalibration_.predict(untold)
-    half = model.interval_.half_width(model._doubt(table, trees, linear, untold), 0.9)
+    half = model.interval_.half_width(model._uncertainty(table, trees, linear, untold), 0.9)
     return [np.clip(values, 0, 10) for values in (ratings, ratings - half, ratings + half)]
 
 

@@ -42,7 +42,7 @@ HEAD = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent
 def main() -> None:
     """Print the table."""
     version = registry.find(registry.CHAMPION)
-    tag = bento.build_bento.fn(version)
+    tag = bento.store_bento(version)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     bodies = requests()

@@ -31,7 +31,7 @@ def main() -> None:
     for family in FAMILIES:
         model = RatingModel(family).fit(rated)
         movie = rated.iloc[-1].to_dict()
-        row = model.number([movie]).table
+        row = model.rows([movie]).table
         fitted = {"lightgbm": "booster_"}.get(family)
         ensemble = getattr(model.trees_, fitted) if fitted else model.trees_
         if family == "xgboost":

@@ -1,4 +1,4 @@
-"""Collect movies by release date into the store, one partition a slice of dates.
+"""Collect movies by release date into the store, one partition a window of dates.
 
 python -m flows.collect --start 2015-01-01 --end 2023-12-31
 """
@@ -22,14 +22,14 @@ from tasks.data.collecting import (
     known_gone,
     known_ids,
     plan_changes,
-    plan_slices,
-    read_slice,
-    show_slices,
+    plan_windows,
+    read_window,
+    show_windows,
 )
 from tasks.data.purging import purge_old
-from tasks.data.slices import HISTORY_YEARS, first_release
 from tasks.data.source import SourceName, open_source, source_to_collect
 from tasks.data.warehouse import mirror
+from tasks.data.windows import HISTORY_YEARS, first_release
 from tasks.foundation.store import open_store
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
@@ -83,20 +83,20 @@ def collect_movies(
     fresh = {name for name, partition in there.items() if is_settled(partition)}
     partitions = []
     with open_source(source, settings) as opened:
-        slices = plan_slices(opened, start, end, min_votes, logical_date, set(there))
-        log.info("%s to %s: %d slices of release dates, %d of them fresh", start, end, len(slices), len(fresh))
-        for piece in slices:
-            partitions.append(read_slice(opened, piece, logical_date, there.get(piece.name), gone))
+        windows = plan_windows(opened, start, end, min_votes, logical_date, set(there))
+        log.info("%s to %s: %d windows of release dates, %d of them fresh", start, end, len(windows), len(fresh))
+        for piece in windows:
+            partitions.append(read_window(opened, piece, logical_date, there.get(piece.name), gone))
             check_refused(partitions, max_refused)
         if daily:
             ranges = plan_changes(before, logical_date, settings.tmdb_max_age_days)
             wanted = known_ids(source).keys() - ids_of([p for p in partitions if p.slice not in there])
             for days in fit_changes(opened, ranges, set(there)):
-                partitions.append(read_slice(opened, days, logical_date, there.get(days.name), gone, wanted))
+                partitions.append(read_window(opened, days, logical_date, there.get(days.name), gone, wanted))
             read = {p.slice for p in partitions}
             partitions += ask_again(opened, [p for p in before if p.slice not in read], logical_date)
     fold_catalogue(source)
-    show_slices(source, partitions, fresh, logical_date)
+    show_windows(source, partitions, fresh, logical_date)
     mirror(source)
     for purged in purges:
         purged.result()  # a purge that failed fails the run, and kept nothing from being collected

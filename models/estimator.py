@@ -2,7 +2,7 @@
 
 `RatingModel` takes raw movies, records and questions alike, and gives ratings with intervals. Feature preparation is
 fitted inside it, so training and serving cannot differ. Its rating is a blend of a tree ensemble, one of `FAMILIES`,
-and of a linear voice that reads the words too, put right by what earlier predictions were off by where as little was
+and of a linear member that reads the words too, put right by what earlier predictions were off by where as little was
 told. It is saved without pickle: `TRUSTED_TYPES` names what a reader must trust.
 """
 
@@ -33,12 +33,12 @@ from models.recalibration import Recalibration
 from models.trees import predict_trees
 
 CALIBRATION_YEARS = 8
-# What tells how wrong a rating may be, beside the rating itself and how far its two voices disagree.
-DOUBTS: tuple[str, ...] = ("expected", "runtime", "told_budget", "budget_log", "language_en", "title_translated")
-DOUBTS += tuple(
+# What tells how wrong a rating may be, beside the rating itself and how far its two members disagree.
+UNCERTAINTY: tuple[str, ...] = ("expected", "runtime", "told_budget", "budget_log", "language_en", "title_translated")
+UNCERTAINTY += tuple(
     f"genre_{name}" for name in ("Drama", "Horror", "Animation", "Documentary", "Comedy", "Action", "Romance")
 )
-DOUBTS += tuple(f"{role}_count" for role in ("director", "writer", "cast", "producer", "company"))
+UNCERTAINTY += tuple(f"{role}_count" for role in ("director", "writer", "cast", "producer", "company"))
 # How many of these are known tells it, too.
 COUNTED = tuple("runtime budget_log n_genres n_companies n_directors n_writers overview_words cast_mean".split())
 
@@ -72,9 +72,9 @@ class Trial(Protocol):
 
 
 class _Columns(NamedTuple):
-    """Where `DOUBTS`, `COUNTED`, and what says that a field was not told stand in the features."""
+    """Where `UNCERTAINTY`, `COUNTED`, and what says that a field was not told stand in the features."""
 
-    doubts: list[int]
+    uncertainty: list[int]
     counted: list[int]
     untold: list[int]
 
@@ -180,7 +180,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
     ----------
     family : the tree ensemble, one of `FAMILIES`.
     params : parameters of its learner; the family's defaults where None.
-    linear_share : weight of the linear voice in the blend, 0 to 1.
+    linear_share : weight of the linear member in the blend, 0 to 1.
     histories : whether people's and companies' earlier movies are used.
     seed : of the learner.
     """
@@ -227,17 +227,17 @@ class RatingModel(RegressorMixin, BaseEstimator):
 
         standard = self.linear_.standardised(known.records.table[rows])
         self.neighbours_ = Neighbours().fit(standard[:, self._alike()], known.movies.iloc[rows])
-        told: list[tuple[NDArray[np.float64], ...]] = []  # features, voices, residuals, and those of the whole records
+        told: list[tuple[NDArray[np.float64], ...]] = []  # features, members, residuals, and those of the whole records
         for fold in make_folds(known, CALIBRATION_YEARS, end):
             learner, views = fold.fit(self.learner()), [(fold.table, fold.linear), *fold.questions.values()]
-            voices = [(table, learner.predict(table), linear) for table, linear in views]
-            residuals = [fold.ratings - self._blend(trees, linear) for _, trees, linear in voices]
-            told += [(*voice, residual, residuals[0]) for voice, residual in zip(voices, residuals, strict=True)]
+            members = [(table, learner.predict(table), linear) for table, linear in views]
+            residuals = [fold.ratings - self._blend(trees, linear) for _, trees, linear in members]
+            told += [(*member, residual, residuals[0]) for member, residual in zip(members, residuals, strict=True)]
         table, trees, linear, residual, of_record = (np.concatenate(parts) for parts in zip(*told, strict=True))
         untold = self._untold(table)
         self.recalibration_ = Recalibration().fit(untold, residual - of_record)
         left = residual - self.recalibration_.predict(untold)
-        self.interval_ = ConformalInterval().fit(self._doubt(table, trees, linear, untold), left, self._signs())
+        self.interval_ = ConformalInterval().fit(self._uncertainty(table, trees, linear, untold), left, self._signs())
         self.learned_until_ = str(known.movies["release_date"].max().date())
         self.n_movies_ = len(known.movies)
         return self
@@ -250,7 +250,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         self, X: pd.DataFrame | Iterable[RawMovie], level: float = 0.9
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return ratings, lower and upper ends of the interval at `level`, n each, 0 to 10."""
-        ratings, ends = self.predict_intervals(self.number(X), (level,))
+        ratings, ends = self.predict_intervals(self.rows(X), (level,))
         return ratings, *ends[level]
 
     def predict_intervals(
@@ -262,12 +262,12 @@ class RatingModel(RegressorMixin, BaseEstimator):
         trees, linear = predict_trees(self.trees_, rows.table), self.linear_.predict(*rows)
         untold = self._untold(rows.table)
         ratings = self._blend(trees, linear) + self.recalibration_.predict(untold)
-        doubt, ends = self._doubt(rows.table, trees, linear, untold), {}
-        for confidence, half in zip(confidences, self.interval_.half_widths(doubt, confidences), strict=True):
+        uncertainty, ends = self._uncertainty(rows.table, trees, linear, untold), {}
+        for confidence, half in zip(confidences, self.interval_.half_widths(uncertainty, confidences), strict=True):
             ends[confidence] = _clipped(ratings - half), _clipped(ratings + half)
         return _clipped(ratings), ends
 
-    def number(self, X: pd.DataFrame | Iterable[RawMovie]) -> Rows:
+    def rows(self, X: pd.DataFrame | Iterable[RawMovie]) -> Rows:
         """Return raw movies as the model takes them."""
         if not hasattr(self, "features_"):
             raise NotFittedError("fit RatingModel before it can predict")
@@ -277,7 +277,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
 
     def linear(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Return the n ratings that the linear member alone would give: a baseline for the whole."""
-        return self.linear_.predict(*self.number(X))
+        return self.linear_.predict(*self.rows(X))
 
     def explain(self, movie: RawMovie) -> tuple[float, list[Reason]]:
         """Return the average rating and what each raw field adds to it; together they are the prediction.
@@ -291,7 +291,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
         check_is_fitted(self, "interval_")
         if not movies:
             return []
-        (table, texts), sources = rows or self.number(movies), self.features_.sources()
+        (table, texts), sources = rows or self.rows(movies), self.features_.sources()
         words = list(sources).index("overview_words")
         shares = (1 - self.linear_share) * tree_contributions(self.trees_, table)
         shares += self.linear_share * self.linear_.contributions(table, texts, words)
@@ -327,7 +327,7 @@ class RatingModel(RegressorMixin, BaseEstimator):
     def _blend(self, trees: NDArray[np.float64], linear: NDArray[np.float64]) -> NDArray[np.float64]:
         return (1 - self.linear_share) * trees + self.linear_share * linear
 
-    def _doubt(
+    def _uncertainty(
         self,
         table: NDArray[np.float64],
         trees: NDArray[np.float64],
@@ -336,14 +336,14 @@ class RatingModel(RegressorMixin, BaseEstimator):
     ) -> NDArray[np.float64]:
         where = self._where()
         known = (table[:, where.counted] == table[:, where.counted]).sum(axis=1)  # NaN equals nothing
-        voices = np.array([self._blend(trees, linear), np.abs(trees - linear), known]).T
-        return np.concatenate([voices, table[:, where.doubts], untold], axis=1)
+        members = np.array([self._blend(trees, linear), np.abs(trees - linear), known]).T
+        return np.concatenate([members, table[:, where.uncertainty], untold], axis=1)
 
     def _signs(self) -> NDArray[np.int64]:
-        """Return how `_doubt` may widen an interval: what is told (-1) never does, what is not (1) never narrows it."""
+        """Return how uncertainty features may move a width: what is told (-1) never up, what is not (1) never down."""
         where = self._where()
-        doubts = [-1 if self.features_.columns_[column].startswith("told_") else 0 for column in where.doubts]
-        return np.array([0, 0, -1, *doubts, *([1] * len(where.untold))], dtype=np.int64)
+        uncertainty = [-1 if self.features_.columns_[column].startswith("told_") else 0 for column in where.uncertainty]
+        return np.array([0, 0, -1, *uncertainty, *([1] * len(where.untold))], dtype=np.int64)
 
     def _untold(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return flags (n, f), 1 where a field was not told."""
@@ -353,9 +353,9 @@ class RatingModel(RegressorMixin, BaseEstimator):
         if self._columns is None:
             names = self.features_.columns_
             at = {name: n for n, name in enumerate(names)}
-            doubts, counted = ([at[name] for name in wanted if name in at] for wanted in (DOUBTS, COUNTED))
+            uncertainty, counted = ([at[name] for name in wanted if name in at] for wanted in (UNCERTAINTY, COUNTED))
             untold = [n for n, name in enumerate(names) if name in UNTOLD or name.startswith("told_")]
-            self._columns = _Columns(doubts, counted, untold)
+            self._columns = _Columns(uncertainty, counted, untold)
         return self._columns
 
     def __getstate__(self) -> dict[str, Any]:

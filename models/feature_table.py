@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.facts import RawMovie, iterate, written
 from models.features import MovieFeatures
-from models.questions import WAYS, drawn, views
+from models.questions import WAYS, draw_question, views
 from models.sentiment import Read, Sentiments
 
 WITHIN_YEAR = ("month", "day_of_year", "weekday")
@@ -106,7 +106,7 @@ class FeatureTable:
             self.years[start] = {way: self.features.transform(raw, start, self.sentiment) for way, raw in seen.items()}
         return with_texts(self.years[start], self.movies.iloc[rows])
 
-    def number(self, movies: pd.DataFrame) -> dict[str, Rows]:
+    def rows(self, movies: pd.DataFrame) -> dict[str, Rows]:
         """Return other movies, whole records and by way of asking, by their own past as far as it is known here."""
         seen = views(list(iterate(movies)), WAYS)
         tables = {way: self.features.transform(raw, sentiment=self.sentiment) for way, raw in seen.items()}
@@ -128,7 +128,7 @@ def with_texts(tables: Mapping[str, NDArray[np.float64]], movies: pd.DataFrame) 
 
 def _questions(movies: Sequence[RawMovie], number: int) -> tuple[Sequence[RawMovie], NDArray[np.bool_]]:
     """Return one question about each movie, and whether it tells the release date."""
-    questions, dated = zip(*(drawn(movie, number) for movie in movies), strict=True)
+    questions, dated = zip(*(draw_question(movie, number) for movie in movies), strict=True)
     return questions, np.array(dated)
 
 

@@ -25,7 +25,7 @@ from models.expectation import Expectation
 from models.facts import FACTS, RawMovie, facts_row, iterate, ordinal
 from models.filmographies import Filmographies, events_before, pack, pack_names
 from models.history import Past
-from models.questions import drawn
+from models.questions import draw_question
 from models.roles import (
     ALL_ROLES,
     BILLING_DISCOUNTS,
@@ -98,7 +98,7 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         facts = np.vstack([self._facts(batch, sentiment) for batch in _batches(X)])
         if not self.histories:
             return facts, days
-        asked = ([drawn(movie, EXPECTED_QUESTION)[0] for movie in batch] for batch in _batches(X))
+        asked = ([draw_question(movie, EXPECTED_QUESTION)[0] for movie in batch] for batch in _batches(X))
         questions = np.vstack([self._facts(batch, sentiment) for batch in asked])
         self.expectation_ = Expectation().fit(facts, questions, days, ratings, votes)
         scores = ratings - self.expectation_.predict(facts, np.where(days > 0, days, self.today_))

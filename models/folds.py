@@ -36,7 +36,7 @@ class Fold:
     learn: Callable[[], Learned]
     ratings: NDArray[np.float64]
     table: NDArray[np.float64]  # features of the records to judge, all that counts in them older than the year
-    linear: NDArray[np.float64]  # the linear voice's predictions of them
+    linear: NDArray[np.float64]  # the linear member's predictions of them
     questions: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # the same by way of asking
 
     def fit(self, learner: Any) -> Any:

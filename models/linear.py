@@ -1,4 +1,4 @@
-"""A linear voice beside the trees: ridge regression on the features and on the words of the synopsis.
+"""A linear member beside the trees: ridge regression on the features and on the words of the synopsis.
 
 Alone it is about as good as a booster, and errs differently: their mean is better than either.
 """

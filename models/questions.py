@@ -38,17 +38,17 @@ DRAWN: tuple[tuple[float, tuple[str, ...]], ...] = (
 )
 
 
-def asked(movie: RawMovie, told: Iterable[str] = INPUTS) -> dict[str, object]:
+def mask_fields(movie: RawMovie, told: Iterable[str] = INPUTS) -> dict[str, object]:
     """Return a movie as a question that tells some of its facts, as far as it has them."""
     return {name: movie[name] for name in told if name in movie and is_told(movie[name])}
 
 
 def views(records: Sequence[RawMovie], ways: Mapping[str, Iterable[str]] = WAYS) -> dict[str, Sequence[RawMovie]]:
     """Return whole records, and the same movies by way of asking."""
-    return {RECORD: records} | {way: [asked(record, told) for record in records] for way, told in ways.items()}
+    return {RECORD: records} | {way: [mask_fields(record, told) for record in records] for way, told in ways.items()}
 
 
-def drawn(movie: RawMovie, number: int) -> tuple[dict[str, object], bool]:
+def draw_question(movie: RawMovie, number: int) -> tuple[dict[str, object], bool]:
     """Return a movie as one of many questions that could be asked, and whether that one tells the release date.
 
     The date stays in it all the same: what came before a movie must be known to learn from it. Which question it is
@@ -62,4 +62,4 @@ def drawn(movie: RawMovie, number: int) -> tuple[dict[str, object], bool]:
         if 0 <= which < part:
             told = fields
         which -= part
-    return asked(movie, told) | {"release_date": movie["release_date"]}, "release_date" in told
+    return mask_fields(movie, told) | {"release_date": movie["release_date"]}, "release_date" in told

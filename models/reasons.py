@@ -1,7 +1,7 @@
 """Why a rating is what it is: additive contributions of each raw field, in rating points, and the movies most like it.
 
 Trees explain themselves: XGBoost and LightGBM by their own TreeSHAP, a Random Forest by what each split on a row's path
-changes. The linear voice contributes its coefficients against the average movie. Shares add up to the prediction.
+changes. The linear member contributes its coefficients against the average movie. Shares add up to the prediction.
 
 A reason is data, in no language: a page words it in its reader's own. Its `words` are the one English rendering.
 """

@@ -28,14 +28,14 @@ from tasks.data import catalogue, imdb
 from tasks.data.catalogue import fingerprint, fold
 from tasks.data.collecting import fresh_partitions, is_settled
 from tasks.data.partitions import Partition, movie_table, write_partition
-from tasks.data.slices import Slice
+from tasks.data.windows import Window
 from tasks.foundation.clock import now
 from tasks.foundation.store import FolderStore, open_store
 from tasks.learning import identity
 from tasks.learning.identity import code_hash, identify, study_facts, study_name
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHALLENGER, Version, find, find_trained
-from tasks.release.ledger import Record, shipments
+from tasks.release.ledger import Entry, shipments
 from tasks.release.targets import bento, images
 from tasks.release.targets.shipment import Shipment
 
@@ -57,9 +57,9 @@ CACHES: dict[str, tuple[str, str]] = {
         "test_a_registration_that_failed_and_is_tried_again_makes_one_version_and_one_run",
     ),
     "sentiments": ("a digest of the text", "test_another_text_is_read_anew"),
-    "slices of TMDB": (
+    "windows of TMDB": (
         "release dates, floor of votes, genres, age, wholeness, presence",
-        "test_a_slice_is_fresh_for_its_own_name_and_days_and_while_it_is_whole_and_there",
+        "test_a_window_is_fresh_for_its_own_name_and_days_and_while_it_is_whole_and_there",
     ),
     "feature table": (
         "source, movies, split, code, store, its files",
@@ -196,16 +196,16 @@ def test_another_text_is_read_anew() -> None:
     assert len(sentiments.known) == 2
 
 
-def test_a_slice_is_fresh_for_its_own_name_and_days_and_while_it_is_whole_and_there(
+def test_a_window_is_fresh_for_its_own_name_and_days_and_while_it_is_whole_and_there(
     environment: Path, bodies: list[dict[str, Any]]
 ) -> None:
     store, day = open_store(get_settings().store_uri), date(2026, 6, 15)
-    piece = Slice(date(2026, 1, 1), date(2026, 1, 31), 20)  # fresh for a week
+    piece = Window(date(2026, 1, 1), date(2026, 1, 31), 20)  # fresh for a week
     data = movie_table([record(body, now()) for body in bodies[:2]])
     source: dict[str, Any] = {"source": "tmdb", "logical_date": day, "requests": 1}
     part = write_partition(store, data, slice=piece.name, start=piece.start, end=piece.end, expected=2, **source)
 
-    def is_fresh(piece: Slice, part: Partition, day: date) -> bool:
+    def is_fresh(piece: Window, part: Partition, day: date) -> bool:
         found = fresh_partitions(store, [part], day).get(piece.name)
         return found is not None and is_settled(found)
 
@@ -277,7 +277,7 @@ def test_a_bento_of_another_model_is_built_anew(environment: Path, monkeypatch: 
     monkeypatch.setattr(bento, "_bentoml", run)
     monkeypatch.setattr(bento, "import_model", lambda _: True)
     monkeypatch.setattr(bento, "require_todays_code", lambda _: None)
-    bento.build_bento.fn(VERSION)
+    bento.store_bento(VERSION)
     assert "delete" in done
     assert done[-1] == "build"
 
@@ -314,7 +314,7 @@ def test_a_snapshot_is_of_its_partitions_and_of_the_code_that_made_it(
 
 def test_a_shipment_is_of_one_version_and_target() -> None:
     shipment = Shipment(target="bento", where="premiere:v7", digest="a")
-    shipped = Record(event="shipped", at=now(), by="a test", model="movie-rating", to=7, shipments=[shipment])
+    shipped = Entry(event="shipped", at=now(), by="a test", model="movie-rating", to=7, shipments=[shipment])
     assert shipments([shipped], 7) == {"bento": shipment}
     assert shipments([shipped], 8) == {}
 

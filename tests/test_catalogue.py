@@ -74,7 +74,9 @@ def test_a_damaged_partition_is_refused_by_name(store: FolderStore, bodies: list
         read_partition(store, partition)
 
 
-def test_two_runs_that_write_the_same_slice_leave_a_whole_one(store: FolderStore, bodies: list[dict[str, Any]]) -> None:
+def test_two_runs_that_write_the_same_window_leave_a_whole_one(
+    store: FolderStore, bodies: list[dict[str, Any]]
+) -> None:
     """The data file of the other run comes between ours and our manifest: the manifest still finds its own."""
     ours = write(store, bodies[:3])
     manifest = store.read(ours.manifest_key)
@@ -158,7 +160,7 @@ def test_a_partition_that_is_written_anew_or_gone_counts_as_it_is_now(
     write(store, bodies[:5], date(2026, 1, 1))
     other = write(store, bodies[5:9], date(2026, 1, 2))
     fold(store, "sample")
-    write(store, bodies[:7], date(2026, 1, 1))  # the same slice, read again
+    write(store, bodies[:7], date(2026, 1, 1))  # the same window, read again
     assert len(titles(store)) == 9
     store.delete(other.manifest_key)
     assert len(titles(store)) == 7

@@ -139,7 +139,7 @@ def test_a_source_that_changed_its_shape_stops_the_run(
 def test_full_days_are_cut_by_genre(
     store: FolderStore, bodies: list[dict[str, Any]], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.data.collecting.SLICE", 15)
+    monkeypatch.setattr("tasks.data.collecting.WINDOW_MOVIES", 15)
     monkeypatch.setattr("tasks.data.collecting.MAX_RESULTS", 40)
     monkeypatch.setattr("tasks.data.tmdb.MAX_RESULTS", 40)
     crowded = [b | {"release_date": "2020-01-01"} for b in bodies[:300]]
@@ -223,7 +223,7 @@ def test_two_backfills_at_once_leave_what_one_would(tmp_path: Path, bodies: list
 def test_a_killed_day_goes_on_where_it_was_and_ends_the_same(
     tmp_path: Path, bodies: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kill -9 in the middle of a slice; the next run repeats that slice at most."""
+    """kill -9 in the middle of a window; the next run repeats that window at most."""
     app = tmdb_server.app(tmdb_server.Catalogue(bodies), latency=0.02)
     options = ["--start", "2018-01-01", "--end", "2021-12-31"]
 

@@ -32,7 +32,7 @@ FEW = {"n_estimators": 20}
 
 @pytest.fixture
 def movies(rated: pd.DataFrame) -> pd.DataFrame:
-    """Rated movies as the catalogue gives them."""
+    """Scored movies as the catalogue gives them."""
     return rated.assign(logical_date=pd.Timestamp(2026, 7, 1))
 
 
@@ -108,7 +108,7 @@ def test_a_model_of_the_table_is_the_model_of_the_movies(rated: pd.DataFrame) ->
 def test_several_confidences_take_one_pass_and_say_what_each_says_alone(rated: pd.DataFrame) -> None:
     train, holdout = split(rated)
     model = RatingModel("lightgbm", FEW).fit(train)
-    ratings, ends = model.predict_intervals(model.number(holdout), (0.8, 0.9))
+    ratings, ends = model.predict_intervals(model.rows(holdout), (0.8, 0.9))
     for confidence, (low, high) in ends.items():
         np.testing.assert_array_equal(model.predict_interval(holdout, confidence), (ratings, low, high))
 

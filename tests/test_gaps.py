@@ -13,7 +13,7 @@ def partition(day: str, start: str, end: str, **facts: Any) -> Partition:
     return Partition(source="tmdb", **{k: date.fromisoformat(v) for k, v in dates.items()}, **known)  # type: ignore[arg-type]
 
 
-def test_release_dates_between_slices_are_missing() -> None:
+def test_release_dates_between_windows_are_missing() -> None:
     read = [partition("2026-01-01", "2020-01-01", "2020-12-31"), partition("2026-01-01", "2022-01-01", "2022-12-31")]
     report = find_gaps("tmdb", read, date(2026, 1, 1))
     assert report.missing_release_dates == [(date(2021, 1, 1), date(2021, 12, 31))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import lru_cache
@@ -81,13 +82,14 @@ def test_a_row_has_no_more_than_three_floors(row: str) -> None:
     assert {module: floor for module, floor in high.items() if floor > FLOORS} == {}
 
 
-def test_no_task_or_flow_is_reached_through_fn() -> None:
-    """A plain function lies beneath each task; only what makes a command line of a flow looks at its function."""
+def test_no_task_is_reached_through_fn() -> None:
+    """A plain function lies beneath each task. What is tried of a flow's parameters calls its function, without a run."""
+    flows = ("collect_movies", "promote_model", "flow", "self")
     reached = [
         f"{path.relative_to(PROJECT)}: {line.strip()}"
         for folder in ("flows", "tasks", "serving", "models", "benchmarks", "tests")
         for path in walk(folder)
         for line in path.read_text().splitlines()
-        if ".fn(" in line and path != Path(__file__)
+        if path != Path(__file__) and any(name not in flows for name in re.findall(r"(\w+)\.fn\(", line))
     ]
     assert reached == []

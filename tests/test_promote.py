@@ -27,7 +27,7 @@ from settings import PROJECT, get_settings
 from tasks.foundation.lease import Lost, Taken, lease
 from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
-from tasks.registry.scoring import Rated, rate
+from tasks.registry.scoring import Scored, score
 from tasks.registry.versions import CHAMPION
 from tasks.release import ledger, promoting, reconciling
 from tasks.release.reconciling import Disagreement
@@ -100,7 +100,7 @@ def test_the_twin_of_the_champion_is_refused_by_the_real_gate_and_the_ledger_say
 def test_a_version_is_rated_by_the_code_that_it_was_fitted_with(copied_world: World, tmp_path: Path) -> None:
     champion = registry.find(CHAMPION)
     movies = [Movie(**movie).told() for movie in GOLDEN_MOVIES]
-    rated = rate(champion, "model", movies, [0.9])
+    rated = score(champion, "model", movies, [0.9])
     here = load_fit(champion, "model").predict_interval(movies, 0.9)
     np.testing.assert_allclose(np.stack([rated.ratings, *rated.intervals[0.9]]), np.stack(here), atol=1e-9)
     # The same model beside code that rates a tenth higher: an earlier release of ours.
@@ -115,11 +115,11 @@ def test_a_version_is_rated_by_the_code_that_it_was_fitted_with(copied_world: Wo
     registry.client().log_artifacts(run.info.run_id, str(tmp_path / "models"), registry.CODE)
     digest = {"code_sha256": registry.code_digest(tmp_path)}
     earlier = dataclasses.replace(champion, run_id=run.info.run_id, tags=champion.tags | digest)
-    np.testing.assert_allclose(rate(earlier, "model", movies, [0.9]).ratings, here[0] + 0.1, atol=1e-9)
+    np.testing.assert_allclose(score(earlier, "model", movies, [0.9]).ratings, here[0] + 0.1, atol=1e-9)
     for name in ("code_sha256", "sha256"):
         forged = dataclasses.replace(champion, tags=champion.tags | {name: "0" * 64})
         with pytest.raises(RuntimeError, match=f"{name} is .*, registered was 000"):
-            rate(forged, "model", movies)
+            score(forged, "model", movies)
 
 
 def test_the_gate_refuses_a_service_that_answers_otherwise_accepts_nonsense_or_is_slow(
@@ -129,9 +129,9 @@ def test_the_gate_refuses_a_service_that_answers_otherwise_accepts_nonsense_or_i
     probe(version, service, latency_ms=60_000)
     with pytest.raises(RuntimeError, match="0 are allowed"):
         probe(version, service, latency_ms=0)
-    expected = rate(version, "model", [Movie(**movie).told() for movie in GOLDEN_MOVIES], [0.9])
+    expected = score(version, "model", [Movie(**movie).told() for movie in GOLDEN_MOVIES], [0.9])
     for off in (1e-4, np.nan):
-        monkeypatch.setattr(probing, "rate", lambda *_, off=off: Rated(expected.ratings + off, expected.intervals))
+        monkeypatch.setattr(probing, "rate", lambda *_, off=off: Scored(expected.ratings + off, expected.intervals))
         with pytest.raises(RuntimeError, match="from the registered model"):
             probe(version, service, latency_ms=60_000)
     monkeypatch.setattr(probing, "rate", lambda *_: expected)
@@ -435,5 +435,5 @@ def test_movies_of_a_frame_are_rated_as_single_ones(world: World, rated: pd.Data
     champion = registry.find(CHAMPION)
     some = rated.tail(30)
     np.testing.assert_allclose(
-        rate(champion, "judged", some).ratings, load_fit(champion, "judged").predict(some), atol=1e-9
+        score(champion, "judged", some).ratings, load_fit(champion, "judged").predict(some), atol=1e-9
     )

@@ -10,15 +10,15 @@ import pytest
 from models.facts import FACTS, facts_row, iterate
 from models.features import MovieFeatures
 from models.movie import INPUTS, Movie, is_told
-from models.questions import DRAWN, FORM, PITCH, TYPED, WAYS, asked, drawn
+from models.questions import DRAWN, FORM, PITCH, TYPED, WAYS, draw_question, mask_fields
 from models.sentiment import read_sentiment
 
 
 @pytest.mark.parametrize("nothing", [None, "", [], 0, float("nan"), (), np.array([])])
 def test_a_question_has_no_key_for_what_it_does_not_tell(nothing: Any) -> None:
     assert not is_told(nothing)
-    assert asked({"title": "x", "budget": nothing}) == {"title": "x"}
-    assert asked({"title": "x", "budget": 5.0, "runtime": 90.0}, ("title", "runtime")) == {
+    assert mask_fields({"title": "x", "budget": nothing}) == {"title": "x"}
+    assert mask_fields({"title": "x", "budget": 5.0, "runtime": 90.0}, ("title", "runtime")) == {
         "title": "x",
         "runtime": 90.0,
     }
@@ -60,10 +60,10 @@ def test_every_fact_is_asked_about_in_some_question_and_the_ways_are_among_those
 def test_questions_invent_nothing_and_leave_the_movie_as_it_was(rated: pd.DataFrame) -> None:
     movies = list(iterate(rated.head(500)))
     before = deepcopy(movies)
-    questions = [drawn(movie, 1)[0] for movie in movies]
+    questions = [draw_question(movie, 1)[0] for movie in movies]
     assert str(movies) == str(before)
-    assert [drawn(movie, 1)[0] for movie in movies] == questions
-    assert [drawn(movie, 2)[0] for movie in movies] != questions
+    assert [draw_question(movie, 1)[0] for movie in movies] == questions
+    assert [draw_question(movie, 2)[0] for movie in movies] != questions
     for question, movie in zip(questions, movies, strict=True):
         assert question.items() <= {name: movie[name] for name in INPUTS if is_told(movie[name])}.items()
         assert question["release_date"] == movie["release_date"]
@@ -74,8 +74,8 @@ def test_questions_invent_nothing_and_leave_the_movie_as_it_was(rated: pd.DataFr
 
 def test_which_question_is_drawn_does_not_depend_on_other_movies(rated: pd.DataFrame) -> None:
     some = rated.iloc[[7, 3, 400]]
-    alone = [drawn(movie, 0) for movie in iterate(some)]
-    among = [drawn(movie, 0) for movie in iterate(rated)]
+    alone = [draw_question(movie, 0) for movie in iterate(some)]
+    among = [draw_question(movie, 0) for movie in iterate(rated)]
     assert alone == [among[7], among[3], among[400]]
 
 

@@ -35,7 +35,7 @@ from tasks.learning import report
 from tasks.learning.report import shortened
 from tasks.registry import publishing
 from tasks.registry import versions as registry
-from tasks.registry.scoring import rate
+from tasks.registry.scoring import score
 from tasks.registry.versions import CHALLENGER, CHAMPION, RegistryAway, find, find_trained
 from tasks.release import ledger
 from tasks.release.champion import what_champion_lacks
@@ -385,10 +385,10 @@ def test_a_process_with_other_code_loads_no_model_that_it_would_rate_otherwise(
 def test_a_version_that_was_registered_without_code_beside_its_fits_is_still_compared(trained: dict[str, Any]) -> None:
     version = find(CHAMPION)
     for fit in ("model", "judged"):
-        before = rate(version, fit, [Movie(title="A")]).table().tolist()
+        before = score(version, fit, [Movie(title="A")]).table().tolist()
         with lost(files_of(version, fit) / "code"):
             assert registry.has_files(version)
-            assert rate(version, fit, [Movie(title="A")]).table().tolist() == before
+            assert score(version, fit, [Movie(title="A")]).table().tolist() == before
 
 
 def test_the_model_card_is_what_mlflow_says_of_a_version(trained: dict[str, Any]) -> None:

@@ -268,7 +268,7 @@ def test_an_id_that_was_gone_comes_back(tmdb: World, store: FolderStore) -> None
     assert set(read_catalogue(store, "tmdb")["id"]) == {1, 2}
 
 
-def test_an_id_that_was_gone_comes_back_where_its_slice_is_read_every_day(tmdb: World, store: FolderStore) -> None:
+def test_an_id_that_was_gone_comes_back_where_its_window_is_read_every_day(tmdb: World, store: FolderStore) -> None:
     tmdb.changed = []
     tmdb.set(movie(1, "2026-06-02"), movie(2, "2026-06-02"))
     tmdb.answer = lambda r: JSONResponse({"success": False}, 404) if r.url.path.endswith("/movie/1") else None

@@ -14,7 +14,7 @@ from conftest import FULL, World, case, load_fit, predict
 from models.body import record
 from models.facts import iterate
 from models.movie import INPUTS, Movie
-from models.questions import asked
+from models.questions import mask_fields
 from serving.schema import MOST_EXPLAINED
 from tasks.foundation.clock import now
 from tasks.registry import flavour
@@ -40,7 +40,7 @@ def test_the_service_answers_as_the_registered_model(service: str, world: World,
         request["release_date"] = str(movie["release_date"].date())
         request = {k: v for k, v in request.items() if v is not None and v == v}
         answer = predict(service, request).json()
-        expected = [values[0] for values in model.predict_interval([asked(movie)], 0.9)]
+        expected = [values[0] for values in model.predict_interval([mask_fields(movie)], 0.9)]
         np.testing.assert_allclose([answer["rating"], answer["low"], answer["high"]], expected, atol=1e-5)
 
 
@@ -58,7 +58,7 @@ def test_mlflow_answers_as_the_service(service: str, world: World, rated: pd.Dat
         for m in iterate(sample)
     ]
     assert all(r.status_code == 200 for r in served)
-    questions = [asked(movie) for movie in iterate(sample)]
+    questions = [mask_fields(movie) for movie in iterate(sample)]
     expected = load_fit(registry.find(registry.CHAMPION), "model").predict(questions)
     np.testing.assert_allclose(rated_by_mlflow, expected, atol=1e-6)
 

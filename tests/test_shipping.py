@@ -18,16 +18,16 @@ from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHAMPION
 from tasks.release import ledger
-from tasks.release.shipping import CHAMPION_KEY, activate, complete
+from tasks.release.shipping import CHAMPION_KEY, switch_to, with_needed
 from tasks.release.targets import images
 from tasks.release.targets.bento import content_name
 from tasks.release.targets.shipment import Shipment
 
 
 def test_targets_bring_those_that_they_need_in_the_order_of_work() -> None:
-    assert complete(["registry"]) == ["image", "registry"]
-    assert complete(["ecs", "bento"]) == ["bento", "image", "registry", "ecs"]
-    assert complete(["compose", "s3"]) == ["s3", "image", "compose"]
+    assert with_needed(["registry"]) == ["image", "registry"]
+    assert with_needed(["ecs", "bento"]) == ["bento", "image", "registry", "ecs"]
+    assert with_needed(["compose", "s3"]) == ["s3", "image", "compose"]
 
 
 def test_a_bento_lies_in_s3_with_its_manifest_and_damage_is_seen(
@@ -46,7 +46,7 @@ def test_a_bento_lies_in_s3_with_its_manifest_and_damage_is_seen(
     assert [record.event for record in ledger.read()] == ["shipped"]
     store.write(key, store.read(key)[:-1])
     with pytest.raises(RuntimeError, match="was uploaded: delete it and ship again"):
-        activate.fn(Shipment(target="s3", where=key, digest=manifest["sha256"]))
+        switch_to(Shipment(target="s3", where=key, digest=manifest["sha256"]))
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from tasks.data import tmdb
-from tasks.data.slices import Changes, Slice
 from tasks.data.tmdb import RateLimiter, Reading, TmdbClient, TmdbError, TokenRefused, _seconds, gather
+from tasks.data.windows import Changes, Window
 
 TOKEN = "secret-token"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -178,7 +178,7 @@ def test_gather_keeps_the_order_and_raises_the_first_failure() -> None:
 
 
 def read(
-    handler: Handler, piece: Slice | Changes, monkeypatch: pytest.MonkeyPatch, **options: Any
+    handler: Handler, piece: Window | Changes, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> tuple[Reading, TmdbClient]:
     async def run() -> tuple[Reading, TmdbClient]:
         async with TmdbClient("http://t/3", TOKEN, RateLimiter(1e4), httpx.MockTransport(handler)) as client:
@@ -212,7 +212,7 @@ def ids(reading: Reading) -> list[int]:
     return sorted(movie["id"] for movie in reading.records)
 
 
-DAY = Slice(date(2020, 1, 1), date(2020, 1, 1), 20)
+DAY = Window(date(2020, 1, 1), date(2020, 1, 1), 20)
 
 
 def test_rows_that_move_between_pages_are_neither_lost_nor_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_rows_that_move_between_pages_are_neither_lost_nor_doubled(monkeypatch: 
     assert client.tally.requests == 4 + 3  # two pages twice, and each movie once
 
 
-def test_a_slice_that_never_adds_up_is_read_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_that_never_adds_up_is_read_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, client = read(moving({1: [[1, 2]], 2: [[2]]}, 3), DAY, monkeypatch)
     assert ids(reading) == [1, 2]
     assert reading.expected == 3
@@ -245,7 +245,7 @@ def test_changes_bring_only_the_movies_that_are_known(monkeypatch: pytest.Monkey
     assert (reading.expected, client.tally.requests) == (1, 2)
 
 
-def test_a_slice_over_10000_says_that_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_over_10000_says_that_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TmdbError, match="cannot be cut"):
         read(moving({1: [[1]]}, 10_001), DAY, monkeypatch)
 
@@ -392,7 +392,7 @@ def test_changes_over_500_pages_are_counted_and_read_as_far_as_they_go(monkeypat
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
-def test_a_page_that_is_no_more_leaves_the_slice_incomplete(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_no_more_leaves_the_window_incomplete(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = movies(lambda movie_id, _: httpx.Response(200, json=body(movie_id)), 1, 2, 3)
 
     def handler(request: httpx.Request) -> httpx.Response:

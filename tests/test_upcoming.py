@@ -14,7 +14,7 @@ from conftest import TODAY, World
 from sqlalchemy.exc import OperationalError
 
 from flows.predict_upcoming import predict_upcoming
-from models.questions import asked
+from models.questions import mask_fields
 from serving import schema
 from serving.tables import METADATA, MOVIES, UPCOMING, connect
 from serving.upcoming import read_upcoming
@@ -22,7 +22,7 @@ from settings import PROJECT, get_settings
 from tasks.data.catalogue import read_catalogue
 from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
-from tasks.registry.scoring import rate, records
+from tasks.registry.scoring import records, score
 from tasks.registry.versions import CHAMPION
 
 DAY = TODAY - timedelta(days=400)  # the sample's movies end at TODAY
@@ -53,7 +53,7 @@ def test_a_day_s_list_is_in_the_store_and_the_warehouse_once_and_is_served(url: 
     assert days[-1] <= str(DAY + timedelta(days=365))
     catalogue = read_catalogue(store, "sample")
     some = catalogue[catalogue["id"] == listed["movies"][0]["id"]]
-    expected = rate(registry.find(CHAMPION), "model", [asked(movie) for movie in records(some)], [0.9])
+    expected = score(registry.find(CHAMPION), "model", [mask_fields(movie) for movie in records(some)], [0.9])
     movie = listed["movies"][0]
     assert (movie["rating"], movie["low"]) == pytest.approx((expected.ratings[0], expected.intervals[0.9][0][0]))
     assert movie["low"] < movie["rating"] < movie["high"]
@@ -84,8 +84,8 @@ def test_reasons_of_code_whose_reasons_were_words_alone_are_given_as_they_are(wo
     with (tmp_path / "models" / "estimator.py").open("a") as file:
         file.write(OLDER)
     champion, movies = registry.find(CHAMPION), [{"title": "x", "runtime": 135}]
-    (older,) = rate(champion, "model", movies, [0.9], 3, tmp_path).reasons
-    (newer,) = rate(champion, "model", movies, [0.9], 3).reasons
+    (older,) = score(champion, "model", movies, [0.9], 3, tmp_path).reasons
+    (newer,) = score(champion, "model", movies, [0.9], 3).reasons
     assert older == [{name: reason[name] for name in ("field", "points", "words")} for reason in newer]
     assert newer[0].keys() > older[0].keys()
 

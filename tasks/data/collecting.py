@@ -1,6 +1,6 @@
-"""Plan what to read, read each slice into the store, and report: one Prefect task run a slice, never a page or a movie.
+"""Plan what to read, read each window into the store, and report: a Prefect task run a window, not a page or a movie.
 
-A slice that was read lately enough is left alone and shows as Cached; what it lacks (movies that were refused, or a
+A window that was read lately enough is left alone and shows as Cached; what it lacks (movies that were refused, or a
 count that does not add up) is asked for again, and nothing else. Its state is the partition in the store itself, so a
 partition that is gone is simply read again.
 """
@@ -22,53 +22,62 @@ from settings import get_settings
 from tasks.data.catalogue import fold, folded_partitions, list_partitions, open_catalogue
 from tasks.data.gaps import find_gaps
 from tasks.data.partitions import Partition, is_intact, movie_table, read_partition, write_partition
-from tasks.data.slices import SLICE, Changes, Slice, cache_days, change_slices, days_of, release_slices, split
 from tasks.data.source import Source
 from tasks.data.tmdb import CHANGES_PAGE, MAX_PAGE, MAX_RESULTS, Reading, TmdbClient, gather
+from tasks.data.windows import (
+    WINDOW_MOVIES,
+    Changes,
+    Window,
+    cache_days,
+    change_windows,
+    days_of,
+    release_windows,
+    split,
+)
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.run_log import log
 from tasks.foundation.store import Store, open_store
 
 MIN_REFUSED = 20  # fewer refused movies never stop a run, whatever their share
 GONE_DAYS = 7
-ASKED_AGAIN_DAYS = 30  # what was refused for so long stays in the quarantine until its slice is read anew
+ASKED_AGAIN_DAYS = 30  # what was refused for so long stays in the quarantine until its window is read anew
 
 
 class TooManyRefused(Exception):
     """So many movies do not fit the declared schema that the schema, or the source, must have changed."""
 
 
-@task(name="plan slices", task_run_name="plan slices {start} to {end}", tags=["tmdb"], **RETRIED)
-def plan_slices(
+@task(name="plan windows", task_run_name="plan windows {start} to {end}", tags=["tmdb"], **RETRIED)
+def plan_windows(
     source: Source, start: date, end: date, min_votes: int, logical_date: date, fresh: Collection[str] = ()
-) -> list[Slice]:
-    """Cut the release dates from `start` to `end` into slices that are small, and that one query can hold.
+) -> list[Window]:
+    """Cut the release dates from `start` to `end` into windows that are small, and that one query can hold.
 
     What is `fresh`, by name, is not asked about again.
     """
 
     client = source.client()
 
-    def covered(piece: Slice) -> bool:
+    def covered(piece: Window) -> bool:
         parts = split(piece)
         return piece.name in fresh or (bool(parts) and all(covered(part) for part in parts))
 
-    async def plan(piece: Slice) -> list[Slice]:
+    async def plan(piece: Window) -> list[Window]:
         if piece.name in fresh:
             return [piece]
         parts = split(piece)
         if not covered(piece):
             movies = await client.count(piece)
-            if movies <= (SLICE if parts else MAX_RESULTS):
+            if movies <= (WINDOW_MOVIES if parts else MAX_RESULTS):
                 return [piece]
             parts = parts or split(piece, await client.genres()) or [piece]
         if parts == [piece]:
             return parts  # reading it will say that it is too full
         return [small for part in parts for small in await plan(part)]
 
-    async def plan_all() -> list[list[Slice]]:
+    async def plan_all() -> list[list[Window]]:
         async with client:
-            return await gather(plan, release_slices(start, end, min_votes, logical_date))
+            return await gather(plan, release_windows(start, end, min_votes, logical_date))
 
     return [piece for pieces in asyncio.run(plan_all()) for piece in pieces]
 
@@ -83,7 +92,7 @@ def plan_changes(partitions: list[Partition], logical_date: date, max_age: int) 
         return []
     read_until = [p.end for p in earlier if p.slice.startswith("changes_")]
     since = max(read_until) if read_until else min(p.logical_date for p in earlier)
-    return change_slices(max(since, logical_date - timedelta(days=max_age)), logical_date)
+    return change_windows(max(since, logical_date - timedelta(days=max_age)), logical_date)
 
 
 @task(name="fit changes", task_run_name="fit changes of {source.name}", tags=["tmdb"], **RETRIED)
@@ -107,15 +116,15 @@ def fit_changes(source: Source, ranges: list[Changes], fresh: Collection[str] = 
     tags=["tmdb"],
     **RETRIED | {"retry_delay_seconds": 30},
 )
-def read_slice(
+def read_window(
     source: Source,
-    piece: Slice | Changes,
+    piece: Window | Changes,
     logical_date: date,
     there: Partition | None = None,
     skip: Collection[int] = (),
     only: Collection[int] | None = None,
 ) -> Partition:
-    """Read one slice into a partition; of one that is `there` and still fresh, only what it lacks.
+    """Read one window into a partition; of one that is `there` and still fresh, only what it lacks.
 
     `skip` names movies that are known to be gone, `only`, if given, the movies wanted.
     """
@@ -134,7 +143,7 @@ def read_slice(
 
 
 async def _ask_for_the_rest(
-    tmdb: TmdbClient, piece: Slice | Changes, there: Partition, skip: Collection[int], only: Collection[int] | None
+    tmdb: TmdbClient, piece: Window | Changes, there: Partition, skip: Collection[int], only: Collection[int] | None
 ) -> Partition:
     """Ask for what was refused, whether the list still names it or not, and list again what did not add up."""
     partition = there
@@ -174,7 +183,7 @@ def is_settled(partition: Partition) -> bool:
     return partition.complete and not partition.refused
 
 
-def _write(source: str, piece: Slice | Changes, logical_date: date, reading: Reading) -> Partition:
+def _write(source: str, piece: Window | Changes, logical_date: date, reading: Reading) -> Partition:
     return write_partition(
         open_store(get_settings().store_uri),
         movie_table(reading.records),
@@ -251,7 +260,7 @@ def check_refused(partitions: list[Partition], most: float) -> None:
 
 
 def fresh_partitions(store: Store, partitions: list[Partition], logical_date: date) -> dict[str, Partition]:
-    """Return the partitions that were read lately enough for `logical_date`, by the name of their slice.
+    """Return the partitions that were read lately enough for `logical_date`, by the name of their window.
 
     One whose movies are gone from the store, or not those that were written, is never fresh.
     """
@@ -295,8 +304,8 @@ def fold_catalogue(source: str) -> None:
     fold(open_store(get_settings().store_uri), source)
 
 
-def show_slices(source: str, partitions: list[Partition], fresh: Collection[str], logical_date: date) -> None:
-    """Put the table of this run's slices and the gap report of the whole source into the Prefect UI."""
+def show_windows(source: str, partitions: list[Partition], fresh: Collection[str], logical_date: date) -> None:
+    """Put the table of this run's windows and the gap report of the whole source into the Prefect UI."""
     everything = list_partitions(open_store(get_settings().store_uri), source)
     report = f"gap-report-{source}"
     create_markdown_artifact(
@@ -307,7 +316,7 @@ def show_slices(source: str, partitions: list[Partition], fresh: Collection[str]
     address = f"{PREFECT_UI_URL.value()}/artifacts/key/{report}" if PREFECT_UI_URL.value() else f"artifact {report}"
     create_table_artifact(
         key=f"collect-{source}",
-        description=f"Slices read as of {logical_date}, and what they took. Gap report: {address}",
+        description=f"Windows read as of {logical_date}, and what they took. Gap report: {address}",
         table=[
             {
                 "slice": p.slice,

@@ -36,7 +36,7 @@ class GapReport:
             f"- **Release dates missing in between**: {_ranges(self.missing_release_dates)}",
             f"- **Days on which nothing ran**: {_ranges(self.days_without_run)}",
             f"- **Of those, changes not caught up**: {_ranges(self.days_not_caught_up)}",
-            f"- **Slices that do not add up**: {len(self.incomplete)}",
+            f"- **Windows that do not add up**: {len(self.incomplete)}",
             *(f"    - {p.slice} on {p.logical_date}: {p.rows} of {p.expected}" for p in self.incomplete[:50]),
             f"- **Ids that answer 404**: {len(self.gone)}",
             f"- **Refused movies**: {self.refused.total()}",
@@ -47,13 +47,13 @@ class GapReport:
 
 def find_gaps(source: str, partitions: list[Partition], logical_date: date) -> GapReport:
     """Compare what the manifests say with what should be there on `logical_date`."""
-    slices = [p for p in partitions if not p.slice.startswith("changes_")]
+    windows = [p for p in partitions if not p.slice.startswith("changes_")]
     changes = [p for p in partitions if p.slice.startswith("changes_")]
-    covered = _merge([(p.start, p.end) for p in slices])
+    covered = _merge([(p.start, p.end) for p in windows])
     ran = {p.logical_date for p in partitions}
     silent = _days(min(ran), logical_date) - ran if ran else set()
     caught_up = {day for p in changes for day in _days(p.start, p.end)}
-    # A later reading of the same slice mends an earlier one.
+    # A later reading of the same window mends an earlier one.
     latest = {p.slice: p for p in sorted(partitions, key=lambda p: p.logical_date)}.values()
     return GapReport(
         source=source,

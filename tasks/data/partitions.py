@@ -1,8 +1,8 @@
 """Partitions: the movies that were collected, typed, by logical date in the store.
 
-A partition is one slice as read on one logical date: a Parquet file, named after its own content, and a manifest with
+A partition is one window as read on one logical date: a Parquet file, named after its own content, and a manifest with
 row count and SHA-256. The manifest is written last, so a partition without one was never finished and does not exist;
-and as the file's name is its content, two runs that write the same slice cannot mix. What did not fit the declared
+and as the file's name is its content, two runs that write the same window cannot mix. What did not fit the declared
 schema lies in a quarantine file beside it, with the reasons. A file that is none of these is passed over by name.
 
     tmdb/movies/2026-11-21/2015-01-01_2015-12-31_votes20.json
@@ -76,7 +76,10 @@ NUMBERS = ("vote_average", "vote_count", "runtime", "budget", "popularity", "rev
 
 @dataclass(frozen=True)
 class Partition:
-    """One slice as read on one logical date, and what reading it took. Both ends of the release dates are inclusive."""
+    """One window as read on one logical date, and what reading it took; both ends of the release dates are inclusive.
+
+    Its name is `slice`, as the manifests of all versions have it.
+    """
 
     source: str
     logical_date: date

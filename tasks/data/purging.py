@@ -22,11 +22,11 @@ from prefect.client.schemas.sorting import ArtifactSort
 from serving.tables import MOVIES, PREDICTIONS, UPCOMING
 from settings import get_settings
 from tasks.data import catalogue
-from tasks.data.warehouse import connect
 from tasks.foundation.prefect_server import wait_for_prefect
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.run_log import log
 from tasks.foundation.store import open_store
+from tasks.foundation.warehouse import connect
 
 NO_MOVIE = "{}"  # in the place of what a prediction was made from
 Purge = Callable[[str, date | None], int]

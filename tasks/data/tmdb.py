@@ -18,24 +18,35 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
 from models.body import APPENDED, BadRecord, has_credits, read_body
-from tasks.data.slices import Changes, Slice
 from tasks.foundation.clock import now
 from tasks.foundation.retrying import Hopeless
 
 PAGE_SIZE, MAX_PAGE, CHANGES_PAGE = 20, 500, 100
 MAX_RESULTS = PAGE_SIZE * MAX_PAGE
 ATTEMPTS = 6
-READINGS = 3  # of a slice that does not add up
+READINGS = 3  # of a window that does not add up
 CONNECTIONS = 24
 MAX_PAUSE = 60.0  # seconds; a longer Retry-After is a mistake, or a task for the next run
 MAX_FAILED = 20  # movies of one reading that give no usable answer; more, and TMDB itself is down
+CHANGES = "/movie/changes"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Listing(Protocol):
+    """What names movies: a query window, or a range of changes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> dict[str, Any]: ...
 
 
 class TmdbError(Exception):
@@ -180,8 +191,8 @@ class TmdbClient:
         refused = QueryRefused if response.status_code in (400, 422) else TmdbError
         raise refused(f"GET {path} {params or ''}: {response.status_code} {response.text[:200]!r}")
 
-    async def count(self, piece: Slice | Changes) -> int:
-        """Return how many movies a slice or a range of changes holds."""
+    async def count(self, piece: Listing) -> int:
+        """Return how many movies a window or a range of changes holds."""
         return (await self._page(piece, 1))["total_results"]  # type: ignore[no-any-return]
 
     async def genres(self) -> list[int]:
@@ -191,12 +202,12 @@ class TmdbClient:
 
     async def read(
         self,
-        piece: Slice | Changes,
+        piece: Listing,
         skip: Collection[int] = (),
         only: Collection[int] | None = None,
         have: Collection[int] = (),
     ) -> Reading:
-        """Read all movies of a slice, each once, whatever moves meanwhile.
+        """Read all movies of a window, each once, whatever moves meanwhile.
 
         Movies are asked for as soon as a page names them. Where fewer movies were named than TMDB counts, because rows
         moved between pages, the pages are read again, and what came to light is added. `skip` names movies known to be
@@ -251,7 +262,7 @@ class TmdbClient:
 
     async def _read_pages(
         self,
-        piece: Slice | Changes,
+        piece: Listing,
         reading: Reading,
         ask: Callable[[int], None],
         skip: set[int],
@@ -279,9 +290,9 @@ class TmdbClient:
 
         for _ in range(rounds):
             total = await page(1)
-            if total > MAX_RESULTS and isinstance(piece, Slice):
+            if total > MAX_RESULTS and piece.path != CHANGES:
                 raise TmdbError(f"{piece.name} holds {total} movies, over {MAX_RESULTS}, and cannot be cut any further")
-            pages = -(-total // _listing(piece)[2])
+            pages = -(-total // _page_size(piece))
             async with asyncio.TaskGroup() as rest:
                 for number in range(2, min(pages, MAX_PAGE) + 1):
                     rest.create_task(page(number))
@@ -289,9 +300,9 @@ class TmdbClient:
                 break
         reading.expected = total if only is None or pages > MAX_PAGE else len(named.intersection(only))
 
-    async def _page(self, piece: Slice | Changes, number: int) -> dict[str, Any]:
+    async def _page(self, piece: Listing, number: int) -> dict[str, Any]:
         """Return a page of the list that names a slice's movies: `results` is a list, `total_results` a count."""
-        path, query, _ = _listing(piece)
+        path, query = piece.path, piece.query
         try:
             body = await self.get(path, {**query, "page": number}, _no_page)
         except (TokenRefused, QueryRefused):
@@ -305,7 +316,7 @@ class TmdbClient:
 
 @dataclass
 class Reading:
-    """What a slice held, and what reading it took.
+    """What a window held, and what reading it took.
 
     Movies become records as they arrive, so that no bodies pile up; those that do not fit the declared schema are kept
     as they are, beside the reason. Movies that gave no usable answer are refused, too, without a body.
@@ -347,11 +358,9 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
 
 
-def _listing(piece: Slice | Changes) -> tuple[str, dict[str, Any], int]:
-    """Return path, query and page size of the list that names a slice's movies."""
-    if isinstance(piece, Slice):
-        return "/discover/movie", piece.query, PAGE_SIZE
-    return "/movie/changes", {"start_date": str(piece.start), "end_date": str(piece.end)}, CHANGES_PAGE
+def _page_size(piece: Listing) -> int:
+    """Return how many movies a page of a list names."""
+    return CHANGES_PAGE if piece.path == CHANGES else PAGE_SIZE
 
 
 def _no_movie(body: dict[str, Any]) -> str | None:

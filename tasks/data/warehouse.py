@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from prefect import task
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.migrating import migrate
 from serving.tables import MOVIES
-from settings import get_settings, make_room, without_secrets
+from settings import get_settings, without_secrets
 from tasks.data.catalogue import open_catalogue
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.run_log import log
 from tasks.foundation.store import Store, open_store
+from tasks.foundation.warehouse import connect
 
 ROWS_AT_ONCE = 500
 
@@ -56,13 +56,6 @@ def bring_up_to_date(engine: sa.Engine, store: Store, source: str) -> int:
     for first in range(0, len(surplus), ROWS_AT_ONCE):
         remove(engine, source, surplus[first : first + ROWS_AT_ONCE])
     return len(behind) + len(surplus)
-
-
-def connect() -> sa.Engine:
-    """Open the warehouse, with its tables as this code knows them."""
-    engine = sa.create_engine(make_room(get_settings().warehouse_url.get_secret_value(), "WAREHOUSE_URL"))
-    migrate(engine)
-    return engine
 
 
 def upsert(engine: sa.Engine, source: str, records: list[dict[str, Any]]) -> int:

@@ -106,7 +106,7 @@ def number_all(
     before = everything.before(train["release_date"].max().toordinal() + 1)
     for table in (everything, before):
         number_years(table, CALIBRATION_YEARS, table.movies["release_date"].max() + ONE_DAY)
-    return TrainingTables(everything, before, before.number(holdout))
+    return TrainingTables(everything, before, before.rows(holdout))
 
 
 def write_table(store: Store, key: str, tables: TrainingTables) -> None:

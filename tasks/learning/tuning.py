@@ -132,7 +132,7 @@ def search(
 
 
 def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:
-    """Return the family of a trial, the parameters that its learner gets, and the share of the linear voice."""
+    """Return the family of a trial, the parameters that its learner gets, and the share of the linear member."""
     family = trial.suggest_categorical("family", list(FAMILIES))
     return family, FAMILIES[family].space(trial), trial.suggest_float("linear_share", 0.0, 0.8)
 
@@ -161,7 +161,7 @@ def _is_needed(study: optuna.Study, trial: Trial, trials: int) -> bool:
 
 
 def _objective(movies: FeatureTable | pd.DataFrame, seed: int) -> Callable[..., float]:
-    """Return the walk-forward RMSE of a recipe. The linear voice is computed once for all recipes.
+    """Return the walk-forward RMSE of a recipe. The linear member is computed once for all recipes.
 
     After each year the error so far is reported; a trial that does worse than most did is given up.
     """

@@ -14,14 +14,15 @@ from prefect.artifacts import create_table_artifact
 
 from models.facts import iterate
 from models.movie import LEVEL
-from models.questions import asked
+from models.questions import mask_fields
 from serving.tables import UPCOMING
 from settings import get_settings
 from tasks.data.catalogue import read_catalogue
-from tasks.data.warehouse import connect
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.store import open_store
-from tasks.registry.scoring import rate, records
+from tasks.foundation.warehouse import connect
+from tasks.registry import scoring
+from tasks.registry.scoring import records
 from tasks.registry.versions import Version
 
 DAYS = 365
@@ -42,7 +43,7 @@ def score(movies: pd.DataFrame, champion: Version, source: str, today: date) -> 
 
     What is not known yet of a movie to come says nothing: each is asked about as a question.
     """
-    rated = rate(champion, "model", [asked(movie) for movie in records(movies)], [LEVEL], MOST_REASONS)
+    rated = scoring.score(champion, "model", [mask_fields(movie) for movie in records(movies)], [LEVEL], MOST_REASONS)
     low, high = rated.intervals[LEVEL]
     model: dict[str, Any] = {"name": get_settings().model_name, "version": champion.label}
     model |= {"sha256": champion.tags["sha256"], "family": champion.tags["family"]}

@@ -47,7 +47,7 @@ json.dump({"answers": answers, "reasons": reasons, "linear": linear}, sys.stdout
 
 
 @dataclass(frozen=True)
-class Rated:
+class Scored:
     """Ratings of n movies, and the ends of their intervals by level."""
 
     ratings: NDArray[np.float64]
@@ -64,12 +64,12 @@ class Rated:
         """What the gate takes."""
         return Predictions(self.ratings, self.intervals)
 
-    def part(self, first: int, count: int) -> Rated:
+    def part(self, first: int, count: int) -> Scored:
         """Return what was said of so many movies, from one on."""
         rows = slice(first, first + count)
         ends = {level: (low[rows], high[rows]) for level, (low, high) in self.intervals.items()}
         linear = None if self.linear is None else self.linear[rows]
-        return Rated(self.ratings[rows], ends, self.reasons[rows], linear)
+        return Scored(self.ratings[rows], ends, self.reasons[rows], linear)
 
     def inside(self, actual: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
         """Return which of n actual ratings fall into the interval at a level."""
@@ -77,14 +77,14 @@ class Rated:
         return (actual >= low) & (actual <= high)
 
 
-def rate(
+def score(
     version: Version,
     fit: Literal["model", "judged"],
     movies: Iterable[RawMovie | Movie] | pd.DataFrame,
     levels: Sequence[float] = CONFIDENCES,
     reasons: int = 0,
     code: Path | None = None,
-) -> Rated:
+) -> Scored:
     """Rate movies by what ships of a version (`model`) or by its fit that ended before the hold-out (`judged`).
 
     A frame holds finished records, a `Movie` is a question; other raw movies are either, as they are. `reasons` is how
@@ -112,7 +112,7 @@ def rate(
     said: dict[str, Any] = json.loads(done.stdout)
     parts = [[np.array(values, dtype=float) for values in answer] for answer in said["answers"]]
     intervals = {level: (low, high) for level, (_, low, high) in zip(levels, parts, strict=True)}
-    return Rated(parts[0][0], intervals, said["reasons"], np.array(said["linear"], dtype=float))
+    return Scored(parts[0][0], intervals, said["reasons"], np.array(said["linear"], dtype=float))
 
 
 def records(movies: pd.DataFrame) -> list[RawMovie]:

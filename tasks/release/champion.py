@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasks.foundation.run_log import log
 from tasks.registry import versions as registry
-from tasks.registry.scoring import rate
+from tasks.registry.scoring import score
 from tasks.release import ledger
 
 
@@ -28,7 +28,7 @@ def scored_by_champion(holdout: pd.DataFrame, tags: dict[str, str]) -> NDArray[n
         alike = all(champion.tags[name] == tags[name] for name in ("source", "synthetic"))
         if not alike or pd.Timestamp(champion.tags["judged_until"]) >= holdout["release_date"].min():
             return None
-        return rate(champion, "judged", holdout).ratings
+        return score(champion, "judged", holdout).ratings
     except (LookupError, RuntimeError) as error:
         log().warning("the champion %s is not compared with: %s", champion.label, error)
         return None

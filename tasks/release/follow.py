@@ -15,7 +15,7 @@ from settings import get_settings
 from tasks.foundation import tether
 from tasks.registry.versions import CHAMPION, Version, find
 from tasks.release.targets.bento import import_model, model_tag
-from tasks.release.targets.probing import GOLDEN_MOVIES, rate_golden
+from tasks.release.targets.probing import GOLDEN_MOVIES, score_golden
 
 SECONDS, LONGEST = 5.0, 300.0  # between looks, and between tries of what fails again and again
 
@@ -57,7 +57,7 @@ def follow(serving: str, say: Callable[[dict[str, Any]], None]) -> None:
 def prepare(champion: Version) -> dict[str, Any]:
     """Put a champion into BentoML's store; return its tag there and what it answers to the golden movies."""
     import_model(champion)
-    answers = rate_golden(champion).table().tolist()
+    answers = score_golden(champion).table().tolist()
     return {"tag": model_tag(champion), "movies": GOLDEN_MOVIES, "answers": answers}
 
 

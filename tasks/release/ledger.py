@@ -40,7 +40,7 @@ LOOK = "look"  # the figure of a comparison that counts as a look at the champio
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{6}Z-[0-9a-f]{8}\.json$")
 
 
-class Record(BaseModel):
+class Entry(BaseModel):
     """One line of the ledger."""
 
     model_config = ConfigDict(frozen=True)
@@ -59,19 +59,19 @@ class Record(BaseModel):
     shipments: list[Shipment] = []
 
 
-_COPY = TypeAdapter(dict[str, Record])
+_COPY = TypeAdapter(dict[str, Entry])
 
 
-def add(event: Event, **facts: Any) -> Record:
+def add(event: Event, **facts: Any) -> Entry:
     """Add a record to the ledger and return it."""
     facts = {"run": str(runtime.flow_run.id or "")} | facts
-    record = Record(event=event, at=datetime.now(UTC), by=_author(), model=get_settings().model_name, **facts)
+    record = Entry(event=event, at=datetime.now(UTC), by=_author(), model=get_settings().model_name, **facts)
     key = f"{FOLDER}{record.model}/{record.at:%Y-%m-%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
     open_store(get_settings().store_uri).write(key, record.model_dump_json(indent=1).encode())
     return record
 
 
-def read() -> list[Record]:
+def read() -> list[Entry]:
     """Return all records of the model, oldest first."""
     store = open_store(get_settings().store_uri)
     copy = f"ledger-copy/{get_settings().model_name}.json"  # records never change: what was read once stands there
@@ -87,7 +87,7 @@ def read() -> list[Record]:
             records[key] = known[key]
         else:
             try:
-                records[key], new = Record.model_validate_json(store.read(key)), new + 1
+                records[key], new = Entry.model_validate_json(store.read(key)), new + 1
             except ValidationError as error:
                 log().warning("%s/%s cannot be read and is passed over: %s", store.uri, key, error.errors()[0]["msg"])
     if new >= COPIED:
@@ -95,13 +95,13 @@ def read() -> list[Record]:
     return list(records.values())
 
 
-def unfinished(records: list[Record]) -> Record | None:
+def unfinished(records: list[Entry]) -> Entry | None:
     """Return the move that was begun and neither finished nor given up."""
     moves = [r for r in records if r.event in ("moving", *ENDS)]
     return moves[-1] if moves and moves[-1].event == "moving" else None
 
 
-def champions(records: list[Record]) -> list[int]:
+def champions(records: list[Entry]) -> list[int]:
     """Return the versions that lead to the present champion, oldest first; a rollback takes the last ones away."""
     path: list[int] = []
     for record in records:
@@ -115,19 +115,19 @@ def champions(records: list[Record]) -> list[int]:
     return path
 
 
-def looks(records: list[Record], champion: int, challenger: int) -> int:
+def looks(records: list[Entry], champion: int, challenger: int) -> int:
     """Return which comparison with a champion that of a challenger is, from 1: each challenger counts once."""
     seen = [r.to for r in records if r.event == "rejected" and r.previous == champion and LOOK in r.figures]
     order = list(dict.fromkeys(seen))
     return (order.index(challenger) if challenger in order else len(order)) + 1
 
 
-def shipments(records: list[Record], version: int) -> dict[Target, Shipment]:
+def shipments(records: list[Entry], version: int) -> dict[Target, Shipment]:
     """Return where a version was shipped, the newest for each target."""
     return {s.target: s for r in records if r.to == version and r.event in (*ENDS, "shipped") for s in r.shipments}
 
 
-def in_production(records: list[Record], at: datetime) -> Record | None:
+def in_production(records: list[Entry], at: datetime) -> Entry | None:
     """Return the record that made the champion of a moment, or None where there was none."""
     moves = [r for r in records if r.event in MADE and r.at <= at]
     return moves[-1] if moves else None
@@ -143,7 +143,7 @@ def show() -> None:
         log().warning("the ledger could not be shown: %s", error)
 
 
-def rows(records: list[Record]) -> list[dict[str, str]]:
+def rows(records: list[Entry]) -> list[dict[str, str]]:
     """Return records as a table; unfinished moves are the run's own business."""
     return [
         {

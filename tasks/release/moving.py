@@ -20,8 +20,8 @@ from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHAMPION, Version
 from tasks.release import ledger
-from tasks.release.ledger import Event, Record
-from tasks.release.shipping import activate, complete, prepare
+from tasks.release.ledger import Entry, Event
+from tasks.release.shipping import activate, prepare, with_needed
 from tasks.release.targets.shipment import Shipment, Target
 
 
@@ -47,7 +47,7 @@ def begin_move(
     shipments: Sequence[Shipment],
     held: Lease,
     verdict: Verdict | None = None,
-) -> Record:
+) -> Entry:
     """Write a move into the ledger and carry it out."""
     held.check()
     intent = ledger.add(
@@ -60,12 +60,12 @@ def begin_move(
 def prepare_all(version: Version, ship_to: Sequence[Target]) -> list[Shipment]:
     """Prepare a version for targets, and for those that they need; nothing that is in use changes."""
     shipped: dict[Target, Shipment] = {}
-    for target in complete(ship_to):
+    for target in with_needed(ship_to):
         shipped[target] = prepare(version, target, shipped)
     return list(shipped.values())
 
 
-def move(intent: Record, held: Lease) -> Record:
+def move(intent: Entry, held: Lease) -> Entry:
     """Carry out a move of the ledger. Again, it changes nothing. Where a target fails, all go back and it raises.
 
     Where the lease is lost it stops where it is: who holds it now finishes the move.
@@ -104,7 +104,7 @@ def move(intent: Record, held: Lease) -> Record:
     return record
 
 
-def finish_move(held: Lease) -> Record | None:
+def finish_move(held: Lease) -> Entry | None:
     """Finish what an earlier run began to move and did not live to finish; return it, or None if there was nothing."""
     intent = ledger.unfinished(ledger.read())
     if intent is None:

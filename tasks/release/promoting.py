@@ -26,12 +26,12 @@ from tasks.foundation.run_log import log
 from tasks.learning.loading import read_movies
 from tasks.learning.report import verdict_plot
 from tasks.registry import versions as registry
-from tasks.registry.scoring import Rated, rate, records
+from tasks.registry.scoring import Scored, records, score
 from tasks.registry.versions import Version
 from tasks.release import ledger
-from tasks.release.ledger import Event, Record
+from tasks.release.ledger import Entry, Event
 from tasks.release.moving import begin_move, prepare_all
-from tasks.release.shipping import SWITCHED, activate, complete
+from tasks.release.shipping import SWITCHED, activate, with_needed
 from tasks.release.targets.shipment import Shipment, Target
 
 
@@ -74,10 +74,10 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
     if unseen.empty:
         return _kept(f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
     actual = unseen["vote_average"].to_numpy(dtype=float)
-    new, old = _rate_as_asked(challenger, unseen), None
+    new, old = _score_as_asked(challenger, unseen), None
     if champion:
         try:
-            old = _rate_as_asked(champion, unseen)
+            old = _score_as_asked(champion, unseen)
         except (LookupError, RuntimeError) as error:
             return _kept(
                 f"the champion {champion.label} cannot be compared with: {error}. Bring its files back from the "
@@ -98,11 +98,11 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
     return verdict, verdict_plot(actual, new[RECORD].ratings, old[RECORD].ratings if old else None)
 
 
-def _rate_as_asked(version: Version, movies: pd.DataFrame) -> dict[str, Rated]:
+def _score_as_asked(version: Version, movies: pd.DataFrame) -> dict[str, Scored]:
     """Return what a version's hold-out fit says of whole records, and of the same movies by way of asking."""
     known = records(movies)
     asked = views(known)
-    rated = rate(version, "judged", [movie for view in asked.values() for movie in view])
+    rated = score(version, "judged", [movie for view in asked.values() for movie in view])
     return {way: rated.part(n * len(known), len(known)) for n, way in enumerate(asked)}
 
 
@@ -159,7 +159,7 @@ def approved(challenger: Version, reason: str) -> bool:
 
 def promote(
     challenger: Version, champion: Version | None, verdict: Verdict, ship_to: Sequence[Target], held: Lease
-) -> Record:
+) -> Entry:
     """Ship a version that passed against a champion, and make it champion.
 
     Raises RuntimeError where another became champion since the two were compared.
@@ -192,7 +192,7 @@ def was_completed(run: str) -> bool:
 def ship(champion: Version, ship_to: Sequence[Target], held: Lease) -> list[Shipment]:
     """Bring the champion to targets where it is not yet; return all of them."""
     known = ledger.shipments(ledger.read(), champion.number)
-    missing = [target for target in complete(ship_to) if target not in known]
+    missing = [target for target in with_needed(ship_to) if target not in known]
     if missing:
         new = [shipment for shipment in prepare_all(champion, missing) if shipment.target in missing]
         for shipment in new:
@@ -201,10 +201,10 @@ def ship(champion: Version, ship_to: Sequence[Target], held: Lease) -> list[Ship
         ledger.add("shipped", to=champion.number, sha256=champion.tags["sha256"], shipments=new, fence=held.number)
         ledger.show()
         known |= {shipment.target: shipment for shipment in new}
-    return [known[target] for target in complete(ship_to)]
+    return [known[target] for target in with_needed(ship_to)]
 
 
-def roll_back(reason: str, held: Lease, leave: int | None = None) -> Record:
+def roll_back(reason: str, held: Lease, leave: int | None = None) -> Entry:
     """Make the champion before the present one champion again, wherever the present one was shipped.
 
     Where `leave` names another version than the present champion, that one was left already: its record is returned.

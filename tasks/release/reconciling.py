@@ -11,7 +11,7 @@ from tasks.foundation.run_log import log
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHAMPION
 from tasks.release import ledger
-from tasks.release.ledger import Record
+from tasks.release.ledger import Entry
 from tasks.release.moving import begin_move, prepare_all
 from tasks.release.shipping import SWITCHED, in_use
 
@@ -56,7 +56,7 @@ def require_agreement() -> None:
         )
 
 
-def adopt(held: Lease) -> Record:
+def adopt(held: Lease) -> Entry:
     """Make what the alias points to champion by the ledger, too, wherever the champion of the ledger was shipped."""
     records, alias = ledger.read(), registry.current_champion()
     expected = _expected(records)
@@ -70,7 +70,7 @@ def adopt(held: Lease) -> Record:
     return begin_move(alias, expected, "adopted", reason, prepare_all(alias, targets), held)
 
 
-def restore(held: Lease) -> Record:
+def restore(held: Lease) -> Entry:
     """Bring alias and targets back to what the ledger says.
 
     Raises LookupError where the ledger has no champion, or the registry no longer has the model that it names.
@@ -96,11 +96,11 @@ def restore(held: Lease) -> Record:
     return begin_move(version, alias.number if alias else None, "restored", reason, shipments, held)
 
 
-def _expected(records: list[Record]) -> int | None:
+def _expected(records: list[Entry]) -> int | None:
     path = ledger.champions(records)
     return path[-1] if path else None
 
 
-def _content(records: list[Record], number: int) -> str:
+def _content(records: list[Entry], number: int) -> str:
     """Return the digest of the model that the ledger last made champion under a number."""
     return next(r.sha256 for r in reversed(records) if r.to == number and r.event in ledger.MADE)

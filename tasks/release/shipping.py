@@ -27,7 +27,7 @@ SWITCHED: tuple[Target, ...] = ("s3", "ecs", "compose")  # where one version is 
 CHAMPION_KEY = "bentos/champion.json"  # says which bento in the store is in use
 
 
-def complete(ship_to: Sequence[Target]) -> list[Target]:
+def with_needed(ship_to: Sequence[Target]) -> list[Target]:
     """Return targets in the order of work, with those that they need: a registry needs an image."""
     wanted = set(ship_to)
     for target in ORDER[::-1]:
@@ -57,6 +57,12 @@ def prepare(version: Version, target: Target, before: dict[Target, Shipment]) ->
 @task(name="activate", task_run_name="activate {shipment.target} {shipment.where}")
 def activate(shipment: Shipment) -> None:
     """Make a prepared version the one in use at its target. Again, it changes nothing. Raises where it cannot."""
+    switch_to(shipment)
+    get_run_logger().info("%s: %s (%s)", shipment.target, shipment.where, shipment.digest[:19])
+
+
+def switch_to(shipment: Shipment) -> None:
+    """Do what `activate` does, outside a run, too."""
     switch: dict[Target, Callable[[Shipment], None]] = {
         "bento": lambda s: bento.require(s.where, s.digest),
         "s3": _point,
@@ -66,7 +72,6 @@ def activate(shipment: Shipment) -> None:
         "compose": lambda s: compose.swap(s.where, s.digest),
     }
     switch[shipment.target](shipment)
-    get_run_logger().info("%s: %s (%s)", shipment.target, shipment.where, shipment.digest[:19])
 
 
 def in_use(target: Target) -> str:

@@ -36,7 +36,7 @@ from tasks.foundation.starting import wait_for
 from tasks.foundation.tether import tethered
 from tasks.registry import versions as registry
 from tasks.registry.versions import Version
-from tasks.release.targets.probing import TOLERANCE, probe, rate_golden
+from tasks.release.targets.probing import TOLERANCE, probe, score_golden
 
 # A service that is tried asks for no token, follows nothing and records nothing.
 ALONE = {"SERVICE_API_TOKEN": "", "SERVICE_PER_MINUTE": "0", "FOLLOW_REGISTRY": "false", "RECORD_PREDICTIONS": "false"}
@@ -77,9 +77,9 @@ def require_todays_code(version: Version) -> None:
     """Raise RuntimeError unless today's code, which a bento is built from, rates as a version's own does."""
     if version.tags.get("code_sha256") == registry.code_digest(PROJECT):
         return
-    by_its_own = rate_golden(version).table()
+    by_its_own = score_golden(version).table()
     try:
-        off = float(np.abs(by_its_own - rate_golden(version, PROJECT).table()).max())
+        off = float(np.abs(by_its_own - score_golden(version, PROJECT).table()).max())
         wrong = "" if off <= TOLERANCE else f"rates otherwise, by up to {off:.2g} points"
     except RuntimeError as error:
         wrong = f"fails on it: {str(error).strip().splitlines()[-1]}"

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from models.movie import LEVEL, Movie
-from tasks.registry.scoring import Rated, rate
+from tasks.registry.scoring import Scored, score
 from tasks.registry.versions import Version
 
 TOLERANCE = 1e-5  # rating points between the service and the registered model
@@ -49,9 +49,9 @@ MALFORMED: dict[str, bytes] = {
 }
 
 
-def rate_golden(version: Version, code: Path | None = None) -> Rated:
+def score_golden(version: Version, code: Path | None = None) -> Scored:
     """Return what ships of a version says of the golden movies, by its own `models` or by that in another folder."""
-    return rate(version, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [LEVEL], 0, code)
+    return score(version, "model", [Movie(**movie) for movie in GOLDEN_MOVIES], [LEVEL], 0, code)
 
 
 def probe(version: Version, url: str, latency_ms: float = LATENCY_MS) -> None:
@@ -67,7 +67,7 @@ def probe(version: Version, url: str, latency_ms: float = LATENCY_MS) -> None:
 
 
 def _wrong_answers(version: Version, client: httpx.Client) -> Iterator[str]:
-    rated = rate_golden(version)
+    rated = score_golden(version)
     low, high = rated.intervals[LEVEL]
     for n, movie in enumerate(GOLDEN_MOVIES):
         response = client.post("/predict", json={"movie": movie})

@@ -1,6 +1,6 @@
-"""What is asked of TMDB: slices, each small enough for one query and read into one partition.
+"""What is asked of TMDB: windows, each small enough for one query and read into one partition.
 
-Pure: dates in, slices out. A slice of release dates holds decades where few movies were made, years, months or days
+Pure: dates in, windows out. A window of release dates holds decades where few movies were made, years, months or days
 where many were; a day that is still too full is cut by genre, into those with it and those without, so that the parts
 hold every movie exactly once. Movies that are out need a number of votes; those still to come are taken as they are.
 """
@@ -15,14 +15,14 @@ from typing import Any
 
 from models.movie import FIRST_DATE
 
-SLICE = 3_000  # movies; what a killed run has to read again at most: 75 seconds at 40 requests a second
+WINDOW_MOVIES = 3_000  # movies; what a killed run has to read again at most: 75 seconds at 40 requests a second
 ONE_DAY = timedelta(days=1)
 CHANGES_DAYS = 14  # TMDB's widest range of changes
 HISTORY_YEARS = 20  # of release dates: what people and companies did before is learned from
 
 
 @dataclass(frozen=True)
-class Slice:
+class Window:
     """Release dates from `start` to `end`, both inclusive, with a floor of votes and, on the fullest days, genres."""
 
     start: date
@@ -33,11 +33,16 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """Identify the slice among the partitions of a day."""
+        """Identify the window among the partitions of a day."""
         parts = [f"{self.start}_{self.end}_votes{self.min_votes}"]
         parts += [f"with{'-'.join(map(str, self.genres))}"] if self.genres else []
         parts += [f"without{'-'.join(map(str, self.without))}"] if self.without else []
         return "_".join(parts)
+
+    @property
+    def path(self) -> str:
+        """Where TMDB lists these movies."""
+        return "/discover/movie"
 
     @property
     def query(self) -> dict[str, Any]:
@@ -70,6 +75,16 @@ class Changes:
         """Identify the changes among the partitions of a day."""
         return f"changes_{self.start}_{self.end}"
 
+    @property
+    def path(self) -> str:
+        """Where TMDB lists these movies."""
+        return "/movie/changes"
+
+    @property
+    def query(self) -> dict[str, Any]:
+        """The days, both inclusive."""
+        return {"start_date": str(self.start), "end_date": str(self.end)}
+
 
 def first_release(logical_date: date, years: int = HISTORY_YEARS, known: date | None = None) -> date:
     """Return the first release date to read: so many whole years back, or as far back as something is `known`."""
@@ -77,30 +92,30 @@ def first_release(logical_date: date, years: int = HISTORY_YEARS, known: date | 
     return min(start, known or start)
 
 
-def release_slices(start: date, end: date, min_votes: int, logical_date: date) -> list[Slice]:
+def release_windows(start: date, end: date, min_votes: int, logical_date: date) -> list[Window]:
     """Cut release dates at the end of each decade and year and at `logical_date`, where the floor of votes ends.
 
-    The decade of `logical_date` is cut into years and its year into months, so that tomorrow's slices are today's but
+    The decade of `logical_date` is cut into years and its year into months, so that tomorrow's windows are today's but
     for those around the day.
     """
-    slices: list[Slice] = []
+    windows: list[Window] = []
     parts = ((start, min(end, logical_date), min_votes), (max(start, logical_date + ONE_DAY), end, 0))
     for first, last, floor in parts:
         day = first
         while day <= last:
             decade_end = min(date(day.year - day.year % 10 + 9, 12, 31), last)
-            decade = Slice(day, decade_end, floor)
+            decade = Window(day, decade_end, floor)
             if day.year // 10 != logical_date.year // 10:
-                slices.append(decade)
+                windows.append(decade)
             else:
                 for year in _years(decade):
-                    slices += _months(year) if year.start.year == logical_date.year else [year]
+                    windows += _months(year) if year.start.year == logical_date.year else [year]
             day = decade_end + ONE_DAY
-    return slices
+    return windows
 
 
-def split(piece: Slice, genres: Sequence[int] = ()) -> list[Slice]:
-    """Cut a slice into the next smaller ones: years, months, days, then with and without the next of `genres`.
+def split(piece: Window, genres: Sequence[int] = ()) -> list[Window]:
+    """Cut a window into the next smaller ones: years, months, days, then with and without the next of `genres`.
 
     Returns [] where nothing is left to cut by.
     """
@@ -120,14 +135,14 @@ def split(piece: Slice, genres: Sequence[int] = ()) -> list[Slice]:
     ]
 
 
-def change_slices(since: date, logical_date: date) -> list[Changes]:
+def change_windows(since: date, logical_date: date) -> list[Changes]:
     """Return the changes from `since` to `logical_date`, both inclusive, in ranges that TMDB answers."""
-    slices, day = [], since
+    windows, day = [], since
     while day <= logical_date:
         last = min(day + (CHANGES_DAYS - 1) * ONE_DAY, logical_date)
-        slices.append(Changes(day, last))
+        windows.append(Changes(day, last))
         day = last + ONE_DAY
-    return slices
+    return windows
 
 
 def days_of(piece: Changes) -> list[Changes]:
@@ -143,14 +158,14 @@ def cache_days(start: date, end: date, logical_date: date) -> int:
     return 1 if distance < 31 else 7 if distance < 180 else 30 if distance < 730 else 90
 
 
-def _years(piece: Slice) -> list[Slice]:
+def _years(piece: Window) -> list[Window]:
     return [
         replace(piece, start=max(piece.start, date(year, 1, 1)), end=min(piece.end, date(year, 12, 31)))
         for year in range(piece.start.year, piece.end.year + 1)
     ]
 
 
-def _months(piece: Slice) -> list[Slice]:
+def _months(piece: Window) -> list[Window]:
     year = piece.start.year
     return [
         replace(

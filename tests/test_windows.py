@@ -5,37 +5,37 @@ from datetime import date, timedelta
 
 import pytest
 
-from tasks.data.slices import Slice, cache_days, change_slices, release_slices, split
+from tasks.data.windows import Window, cache_days, change_windows, release_windows, split
 
 LOGICAL = date(2026, 6, 15)
 
 
-def test_slices_cover_every_day_once() -> None:
+def test_windows_cover_every_day_once() -> None:
     start, end = date(1994, 3, 10), date(2032, 2, 29)
     day = start
-    for piece in release_slices(start, end, 20, LOGICAL):
+    for piece in release_windows(start, end, 20, LOGICAL):
         assert piece.start == day
         day = piece.end + timedelta(days=1)
     assert day == end + timedelta(days=1)
 
 
 def test_movies_to_come_need_no_votes() -> None:
-    for piece in release_slices(date(2020, 1, 1), date(2027, 12, 31), 20, LOGICAL):
+    for piece in release_windows(date(2020, 1, 1), date(2027, 12, 31), 20, LOGICAL):
         assert piece.min_votes == (20 if piece.end <= LOGICAL else 0)
         assert piece.end <= LOGICAL or piece.start > LOGICAL
 
 
-def test_tomorrows_slices_are_todays_but_for_those_around_the_day() -> None:
-    today = set(release_slices(date(1990, 1, 1), date(2027, 12, 31), 20, LOGICAL))
-    tomorrow = set(release_slices(date(1990, 1, 1), date(2027, 12, 31), 20, LOGICAL + timedelta(days=1)))
+def test_tomorrows_windows_are_todays_but_for_those_around_the_day() -> None:
+    today = set(release_windows(date(1990, 1, 1), date(2027, 12, 31), 20, LOGICAL))
+    tomorrow = set(release_windows(date(1990, 1, 1), date(2027, 12, 31), 20, LOGICAL + timedelta(days=1)))
     assert len(tomorrow - today) == 2
 
 
-def test_a_slice_is_cut_into_years_months_days() -> None:
-    years = split(Slice(date(2010, 1, 1), date(2019, 12, 31), 5))
+def test_a_window_is_cut_into_years_months_days() -> None:
+    years = split(Window(date(2010, 1, 1), date(2019, 12, 31), 5))
     assert [(y.start.year, y.end, y.min_votes) for y in years][-1] == (2019, date(2019, 12, 31), 5)
     assert len(years) == 10
-    months = split(Slice(date(2024, 1, 1), date(2024, 12, 31)))
+    months = split(Window(date(2024, 1, 1), date(2024, 12, 31)))
     assert (months[1].start, months[1].end) == (date(2024, 2, 1), date(2024, 2, 29))
     days = split(months[1])
     assert len(days) == 29
@@ -43,7 +43,7 @@ def test_a_slice_is_cut_into_years_months_days() -> None:
 
 
 def test_a_full_day_is_cut_by_genre_into_parts_that_hold_every_movie_once() -> None:
-    day = Slice(date(2024, 1, 1), date(2024, 1, 1))
+    day = Window(date(2024, 1, 1), date(2024, 1, 1))
     leaves, todo = [], [day]
     while todo:
         piece = todo.pop()
@@ -58,12 +58,12 @@ def test_a_full_day_is_cut_by_genre_into_parts_that_hold_every_movie_once() -> N
 
 
 def test_changes_are_asked_for_in_ranges_of_14_days_without_a_hole() -> None:
-    slices = change_slices(date(2026, 5, 1), LOGICAL)
-    assert slices[0].start == date(2026, 5, 1)
-    assert slices[-1].end == LOGICAL
-    assert all((piece.end - piece.start).days < 14 for piece in slices)
-    assert all(b.start - a.end == timedelta(days=1) for a, b in itertools.pairwise(slices))
-    assert change_slices(LOGICAL + timedelta(days=1), LOGICAL) == []
+    windows = change_windows(date(2026, 5, 1), LOGICAL)
+    assert windows[0].start == date(2026, 5, 1)
+    assert windows[-1].end == LOGICAL
+    assert all((piece.end - piece.start).days < 14 for piece in windows)
+    assert all(b.start - a.end == timedelta(days=1) for a, b in itertools.pairwise(windows))
+    assert change_windows(LOGICAL + timedelta(days=1), LOGICAL) == []
 
 
 @pytest.mark.parametrize(
