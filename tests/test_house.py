@@ -83,7 +83,7 @@ def test_a_row_has_no_more_than_three_floors(row: str) -> None:
 
 
 def test_no_task_is_reached_through_fn() -> None:
-    """A plain function lies beneath each task. What is tried of a flow's parameters calls its function, without a run."""
+    """A plain function lies beneath each task. Only a flow's parameters are tried by its function, without a run."""
     flows = ("collect_movies", "promote_model", "flow", "self")
     reached = [
         f"{path.relative_to(PROJECT)}: {line.strip()}"
