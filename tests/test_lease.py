@@ -47,13 +47,13 @@ def test_the_second_is_told_who_holds_it_and_it_is_free_again_after(store: Store
 
 
 def test_a_killed_holder_on_this_host_is_no_obstacle(store: Store) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, store.uri], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(Taken, match="another run"), lease(store, "promotion", "this run"):
-        pytest.fail("held twice")
-    holder.kill()
-    holder.wait()
+    command = [sys.executable, "-c", HOLD, store.uri]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Taken, match="another run"), lease(store, "promotion", "this run"):
+            pytest.fail("held twice")
+        holder.kill()
     with lease(store, "promotion", "this run"):
         pass
 
