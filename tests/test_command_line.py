@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -40,6 +41,59 @@ def test_options_are_the_parameters_with_their_types(prefect_api: None) -> None:
         "approve": True,
     }
     assert run_from_shell(FakeFlow(), [])["trials"] == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("argv", "name", "value"),
+    [
+        ("--ship-to a b --approve", "ship_to", ["a", "b"]),  # as many as there are, up to the next option
+        ("--approve --trials 5", "approve", True),
+        ("--approve", "approve", True),
+        ("--approve no", "approve", False),
+        ("", "start", None),
+        ("", "approve", False),
+    ],
+)
+def test_lists_take_words_and_flags_need_none(argv: str, name: str, value: Any, prefect_api: None) -> None:
+    assert run_from_shell(FakeFlow(), argv.split())[name] == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("flow", "argv", "expected"),
+    [
+        ("promote.promote_model", "--ship-to bento registry", {"ship_to": ["bento", "registry"], "adopt": False}),
+        ("promote.promote_model", "--adopt", {"adopt": True, "restore": False, "version": None, "ship_to": ["bento"]}),
+        ("train.train_model", "--trials 60 --as-of 2024-01-01", {"trials": 60, "as_of": date(2024, 1, 1)}),
+        ("collect.collect_movies", "--years 40", {"years": 40}),
+        ("ship.ship_model", "--to registry", {"to": ["registry"]}),
+    ],
+)
+def test_the_commands_of_the_documents_say_what_they_said(
+    flow: str, argv: str, expected: dict[str, Any], prefect_api: None
+) -> None:
+    module, _, name = flow.partition(".")
+    flow_function = getattr(importlib.import_module(f"flows.{module}"), name).fn
+    given: dict[str, Any] = {}
+
+    class Called:
+        fn = staticmethod(flow_function)
+
+        def __call__(self, **options: Any) -> None:
+            given.update(options)
+
+    run_from_shell(Called(), argv.split())  # type: ignore[arg-type]
+    assert given.items() >= expected.items()
+
+
+def test_a_target_that_there_is_none_of_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from flows.promote import promote_model
+
+    with pytest.raises(SystemExit):
+        run_from_shell(promote_model, ["--ship-to", "bento", "moon"])
+    said = capsys.readouterr().err
+    assert "--ship-to" in said
+    assert "'moon'" in said
+    assert "registry" in said
 
 
 @pytest.mark.parametrize("bad", ["--start 2020-13-01", "--trials x", "--approve maybe", "--unknown 1"])
