@@ -46,9 +46,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A checkout whose watcher prints a file from beside it and goes on, or ends where the file says so."""
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "__init__.py").touch()
-    (tmp_path / "tasks" / "follow.py").write_text(
+    (tmp_path / "tasks" / "release").mkdir(parents=True)
+    for package in ("tasks", "tasks/release"):
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "tasks" / "release" / "follow.py").write_text(
         "import pathlib, sys, time\n"
         "with pathlib.Path('started').open('a') as file: print(*sys.argv[1:], file=file)\n"
         "for line in pathlib.Path('said').read_bytes().splitlines(keepends=True):\n"
