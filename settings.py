@@ -42,7 +42,7 @@ AMAZON = r"^[A-Za-z0-9:/_-]+$"  # a name or an ARN
 
 def home() -> Path:
     """Return the folder of all that is kept: a checkout; for a bento, which is deleted one day, one of its user's."""
-    return Path("~/.premiere") if (PROJECT.parent / "bento.yaml").is_file() else PROJECT
+    return Path("~/.premiere") if PROJECT.with_name("bento.yaml").is_file() else PROJECT
 
 
 def with_driver(url: str) -> str:
