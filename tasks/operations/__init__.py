@@ -1,0 +1,1 @@
+"""What watches and helps: parameters and command line of the flows, automations, upcoming movies, pages."""
