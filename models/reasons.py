@@ -128,7 +128,7 @@ def _reason(field: str, points: float, movie: RawMovie, pasts: list[Past | None]
         return Reason(field, "unknown", points)
     more = max(len(people) - MOST_NAMES, 0)
     if not pasts:
-        value = ", ".join(entity_name(e) for e in people[:MOST_NAMES]) if people else str(movie.get(field))
+        value = ", ".join(entity_name(e) for e in people[:MOST_NAMES]) if people else _plain(movie.get(field))
         return Reason(field, "value", points, value[:MOST_LETTERS], more=more)
     first, *others = [
         Maker(entity_name(entity), past.movies if past else 0, past.mean_rating if past else None)
@@ -136,6 +136,11 @@ def _reason(field: str, points: float, movie: RawMovie, pasts: list[Past | None]
     ]
     kind = KINDS.get(field, "person")
     return Reason(field, kind, points, first.name, first.movies, first.mean, tuple(others), more)
+
+
+def _plain(value: Any) -> str:
+    """Write a value as people do: a whole number without a fraction, whatever type it is read into."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 class Neighbours(BaseEstimator):

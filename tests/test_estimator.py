@@ -157,7 +157,7 @@ def test_reasons_are_data_and_words_render_them(model: RatingModel, split: tuple
     assert cast.words.endswith(f" and {cast.more} more")
     assert told["production_companies"].kind == "company"
     assert told["expected"].kind == "kind"
-    question = {"title": "x", "directors": ["New"], "runtime": 135, "genres": ["Drama", "Romance"]}
+    question = {"title": "x", "directors": ["New"], "runtime": 135.0, "genres": ["Drama", "Romance"]}
     question |= {"belongs_to_collection": "None of it known"}
     told = {reason.field: reason for reason in model.explain(question)[1]}
     new = Reason("directors", "person", told["directors"].points, "New", 0, None)
