@@ -29,7 +29,7 @@ from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
 from tasks.registry.scoring import Scored, score
 from tasks.registry.versions import CHAMPION
-from tasks.release import ledger, promoting, reconciling
+from tasks.release import ledger, moving, promoting, reconciling
 from tasks.release.reconciling import Disagreement
 from tasks.release.targets import probing
 from tasks.release.targets.bento import environment
@@ -131,10 +131,10 @@ def test_the_gate_refuses_a_service_that_answers_otherwise_accepts_nonsense_or_i
         probe(version, service, latency_ms=0)
     expected = score(version, "model", [Movie(**movie).told() for movie in GOLDEN_MOVIES], [0.9])
     for off in (1e-4, np.nan):
-        monkeypatch.setattr(probing, "rate", lambda *_, off=off: Scored(expected.ratings + off, expected.intervals))
+        monkeypatch.setattr(probing, "score", lambda *_, off=off: Scored(expected.ratings + off, expected.intervals))
         with pytest.raises(RuntimeError, match="from the registered model"):
             probe(version, service, latency_ms=60_000)
-    monkeypatch.setattr(probing, "rate", lambda *_: expected)
+    monkeypatch.setattr(probing, "score", lambda *_: expected)
     monkeypatch.setitem(probing.MALFORMED, "nonsense", b'{"movie": {"title": "fine"}}')
     with pytest.raises(RuntimeError, match="nonsense got 200 instead of a 4xx"):
         probe(version, service, latency_ms=60_000)
@@ -197,9 +197,9 @@ def test_a_target_that_fails_takes_the_others_back(
             raise RuntimeError("the engine is out of disk")
 
     shipped = {"bento": "premiere:v2", "image": "new"}
-    monkeypatch.setattr(promoting, "activate", activate)
+    monkeypatch.setattr(moving, "activate", activate)
     monkeypatch.setattr(
-        promoting,
+        moving,
         "prepare",
         lambda version, target, _: ledger.Shipment(target=target, where=shipped[target], digest="x"),
     )
@@ -236,7 +236,7 @@ def test_a_champion_that_changed_since_the_comparison_is_not_overwritten(copied_
 KILLED = """
 import os, sys
 from models.promotion import Verdict
-from tasks.release import ledger, promoting
+from tasks.release import ledger, moving, promoting
 from tasks.registry import versions as registry
 import flows.promote
 import flows.rollback
@@ -254,7 +254,7 @@ def counted(function):
     return call
 
 for module, name in ((ledger, "add"), (ledger, "show"), (registry, "set_alias"), (registry, "tag_version"),
-                     (promoting, "prepare"), (promoting, "activate")):
+                     (moving, "prepare"), (moving, "activate")):
     setattr(module, name, counted(getattr(module, name)))
 promoting._compare = lambda *_: (Verdict("better", "a test"), None)
 flows.promote.try_bento = lambda *_: None
@@ -356,9 +356,9 @@ def test_a_registry_that_lost_the_alias_or_is_another_is_noticed(copied_world: W
 def test_a_target_that_was_switched_by_hand_is_noticed(
     copied_world: World, lenient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(promoting, "activate", lambda shipment: None)
+    monkeypatch.setattr(moving, "activate", lambda shipment: None)
     monkeypatch.setattr(
-        promoting,
+        moving,
         "prepare",
         lambda version, target, _: ledger.Shipment(target=target, where=f"{target}-{version.label}", digest="x"),
     )
@@ -375,18 +375,18 @@ def test_who_lost_the_lease_moves_nothing_more(
     copied_world: World, lenient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion, second = registry.find(CHAMPION), another_version()
-    activate = promoting.activate
+    activate = moving.activate
 
     def slow(shipment: ledger.Shipment) -> None:
         activate(shipment)
         store, name = open_store(get_settings().store_uri), get_settings().model_name
         store.write(f"locks/{name}/{10**6:012}.json", b"{}")  # somebody took it meanwhile
 
-    monkeypatch.setattr(promoting, "activate", slow)
+    monkeypatch.setattr(moving, "activate", slow)
     with pytest.raises(Lost, match="no longer holds"):
         promote_model(second.number)
     assert registry.find(CHAMPION).number == champion.number
-    monkeypatch.setattr(promoting, "activate", activate)
+    monkeypatch.setattr(moving, "activate", activate)
     assert promote_model(second.number)["promoted"]  # it goes on from there
     assert registry.find(CHAMPION).number == second.number
 
