@@ -343,7 +343,7 @@ def test_weeks_of_days_end_as_one_day_would(tmdb: World, store: FolderStore) -> 
     tmdb.set(*(movie(n, f"2019-{n % 12 + 1:02}-15") for n in range(1, 40)))
     tmdb.changed = []
     for day in pd.date_range("2026-03-29", "2026-04-12"):
-        number = day.dayofyear
+        number = day.day_of_year
         tmdb.set(movie(1000 + number, str(day.date()), vote_count=60))
         tmdb.set(movie(number % 39 + 1, f"2019-{(number % 39 + 1) % 12 + 1:02}-15", vote_average=number % 50 / 10 + 4))
         tmdb.changed = (
