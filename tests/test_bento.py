@@ -363,7 +363,6 @@ def test_a_champion_that_todays_code_would_rate_wrongly_by_gets_no_new_bento_and
     assert "Train anew" in told
     assert f"bentoml serve premiere:{champion.label}" in told
     monkeypatch.setattr(bento, "PROJECT", checkout)
-    monkeypatch.setattr(registry, "PROJECT", checkout)
     with pytest.raises(RuntimeError, match=f"today's {how}"):
         store_bento(champion)
     assert made(tag) == before
