@@ -15,7 +15,7 @@ from tasks.learning.features import feature_table
 from tasks.learning.fitting import fit
 from tasks.learning.identity import describe, identify, study_facts, study_name, tuned
 from tasks.learning.judging import judge, show_comparison
-from tasks.learning.loading import accept_catalogue, load_movies, split
+from tasks.learning.loading import accept_catalogue, split
 from tasks.learning.report import write_report
 from tasks.learning.tuning import tune
 from tasks.operations.command_line import run_from_shell
@@ -52,8 +52,7 @@ def train_model(
     if lacking:
         log.warning("%s; training goes on without it", lacking)
     as_of = as_of or runtime.flow_run.scheduled_start_time.date()
-    accept_catalogue(source, as_of)
-    movies = load_movies(source, as_of)
+    movies = accept_catalogue(source, as_of)
     question = identify(movies, source, trials, seed)
     version = find_trained(question)
     if not version:

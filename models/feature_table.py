@@ -47,19 +47,13 @@ class FeatureTable:
         self,
         movies: pd.DataFrame,
         features: MovieFeatures,
-        records: NDArray[np.float64],
-        questions: Sequence[NDArray[np.float64]] | None = None,
+        records: Rows,
+        questions: Sequence[Rows],
         sentiment: Read | None = None,
     ) -> None:
-        """`records` (n, f) are the movies as `features` number them; `questions`, if known, those about them."""
+        """`records` are the movies as `features` number them, `questions` those about them."""
         self.movies, self.features, self.sentiment = movies, features, sentiment or Sentiments()
-        raw = list(iterate(movies))
-        self.records = Rows(records, [written(movie) for movie in raw])
-        asked = [_questions(raw, number) for number in range(QUESTIONS)]
-        tables = questions or [self._number_questions(*each) for each in asked]
-        self.questions = [
-            Rows(table, [written(movie) for movie in each]) for table, (each, _) in zip(tables, asked, strict=True)
-        ]
+        self.records, self.questions = records, questions
         self.ratings = movies["vote_average"].to_numpy(dtype=float)
         self.days = np.array([day.toordinal() for day in movies["release_date"]], dtype=np.int64)
         self.years: dict[int, dict[str, NDArray[np.float64]]] = {}  # by first day: features of its movies by way
@@ -68,23 +62,33 @@ class FeatureTable:
     @classmethod
     def of(cls, movies: pd.DataFrame, histories: bool = True, sentiment: Read | None = None) -> FeatureTable:
         """Fit features on rated movies and number them."""
-        sentiment = sentiment or Sentiments()
-        features = MovieFeatures(histories)
-        return cls(movies, features, features.fit_transform(movies, sentiment=sentiment), sentiment=sentiment)
+        sentiment, features = sentiment or Sentiments(), MovieFeatures(histories)
+        return cls.restored(movies, features, features.fit_transform(movies, sentiment=sentiment), None, sentiment)
+
+    @classmethod
+    def restored(
+        cls,
+        movies: pd.DataFrame,
+        features: MovieFeatures,
+        records: NDArray[np.float64],
+        questions: Sequence[NDArray[np.float64]] | None,
+        sentiment: Read | None = None,
+    ) -> FeatureTable:
+        """Return the table of movies whose records were numbered (n, f), and the questions about them, if not None."""
+        raw = list(iterate(movies))
+        asked = [_questions(raw, number) for number in range(QUESTIONS)]
+        tables = questions or [_number_questions(features, *each, sentiment or Sentiments()) for each in asked]
+        rows = [Rows(table, _texts(each)) for table, (each, _) in zip(tables, asked, strict=True)]
+        return cls(movies, features, Rows(records, _texts(raw)), rows, sentiment)
 
     def before(self, day: int) -> FeatureTable:
         """Return the table of the movies released before a day: what one that was made of them alone would hold."""
         earlier = int(np.searchsorted(self.days, day))
         if not np.array_equal(np.flatnonzero(self.days < day), np.arange(earlier)):
             raise ValueError("the movies are not in the order of their release: sort them by release_date")
-        table = FeatureTable(
-            self.movies.iloc[:earlier].reset_index(drop=True),
-            self.features.before(day, self.movies),
-            self.records.table[:earlier],
-            [question.table[:earlier] for question in self.questions],
-            self.sentiment,
-        )
-        return table
+        records, *questions = (Rows(r.table[:earlier], r.texts[:earlier]) for r in (self.records, *self.questions))
+        movies = self.movies.iloc[:earlier].reset_index(drop=True)
+        return FeatureTable(movies, self.features.before(day, self.movies), records, questions, self.sentiment)
 
     def learn(self, rows: NDArray[np.int64], weights: NDArray[np.float64], at: pd.Timestamp) -> Learned:
         """Return what is to be learned on a day of some movies, each of which counts as much as its weight."""
@@ -101,35 +105,44 @@ class FeatureTable:
 
     def year(self, rows: NDArray[np.int64], start: int) -> dict[str, Rows]:
         """Return some movies, whole records and by way of asking, as known on the day number `start`."""
+        movies = self.movies.iloc[rows]
         if start not in self.years:
-            seen = views(list(iterate(self.movies.iloc[rows])), WAYS)
-            self.years[start] = {way: self.features.transform(raw, start, self.sentiment) for way, raw in seen.items()}
-        return with_texts(self.years[start], self.movies.iloc[rows])
+            self.years[start] = self._number(movies, start)
+        return with_texts(self.years[start], movies)
 
     def rows(self, movies: pd.DataFrame) -> dict[str, Rows]:
         """Return other movies, whole records and by way of asking, by their own past as far as it is known here."""
-        seen = views(list(iterate(movies)), WAYS)
-        tables = {way: self.features.transform(raw, sentiment=self.sentiment) for way, raw in seen.items()}
-        return with_texts(tables, movies)
+        return with_texts(self._number(movies), movies)
 
-    def _number_questions(self, questions: Sequence[RawMovie], dated: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Number questions; of a release date that one does not tell, no more than the year is used."""
-        table = self.features.transform(questions, sentiment=self.sentiment)
-        for name in WITHIN_YEAR:
-            table[np.flatnonzero(~dated), self.features.columns_.index(name)] = np.nan
-        return table
+    def _number(self, movies: pd.DataFrame, start: int | None = None) -> dict[str, NDArray[np.float64]]:
+        seen = views(list(iterate(movies)), WAYS)
+        return {way: self.features.transform(raw, start, self.sentiment) for way, raw in seen.items()}
 
 
 def with_texts(tables: Mapping[str, NDArray[np.float64]], movies: pd.DataFrame) -> dict[str, Rows]:
     """Return the features of movies by way of asking, with the texts that each of them tells."""
     seen = views(list(iterate(movies)), WAYS)
-    return {way: Rows(table, [written(movie) for movie in seen[way]]) for way, table in tables.items()}
+    return {way: Rows(table, _texts(seen[way])) for way, table in tables.items()}
 
 
 def _questions(movies: Sequence[RawMovie], number: int) -> tuple[Sequence[RawMovie], NDArray[np.bool_]]:
     """Return one question about each movie, and whether it tells the release date."""
     questions, dated = zip(*(draw_question(movie, number) for movie in movies), strict=True)
     return questions, np.array(dated)
+
+
+def _number_questions(
+    features: MovieFeatures, questions: Sequence[RawMovie], dated: NDArray[np.bool_], sentiment: Read
+) -> NDArray[np.float64]:
+    """Number questions; of a release date that one does not tell, no more than the year is used."""
+    table = features.transform(questions, sentiment=sentiment)
+    for name in WITHIN_YEAR:
+        table[np.flatnonzero(~dated), features.columns_.index(name)] = np.nan
+    return table
+
+
+def _texts(movies: Sequence[RawMovie]) -> list[str]:
+    return [written(movie) for movie in movies]
 
 
 class TrainingTables:

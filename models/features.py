@@ -72,12 +72,8 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         facts, days = self._fit(X, y, sentiment or Sentiments())
         if not self.histories:
             return facts
-        dated, tables = np.where(days > 0, days, self.today_), self._tables or self._load()
-        expected = self.expectation_.predict(facts, dated)
-        rows = [
-            self._history_row(movie, day, day, tables) for movie, day in zip(_movies(X), dated.tolist(), strict=True)
-        ]
-        return np.concatenate([facts, expected[:, np.newaxis], self._histories(rows)], axis=1)
+        dated = np.where(days > 0, days, self.today_)
+        return self._with_histories(_movies(X), facts, dated, dated)
 
     def _fit(self, X: pd.DataFrame, y: Any, sentiment: Read) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Learn; return the facts of the movies (n, f) and their release days, 0 where there is none."""
@@ -157,16 +153,10 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         facts = self._facts(movies, sentiment, known_until)
         if not self.histories:
             return facts
-        tables = self._tables or self._load()
         days = _days(movie.get("release_date") for movie in movies)
         days[days == 0] = min(self.today_, known_until or self.today_)
         until = np.minimum(days, known_until) if known_until else days
-        expected = self.expectation_.predict(facts, days, until)
-        rows = [
-            self._history_row(movie, day, end, tables)
-            for movie, day, end in zip(movies, days.tolist(), until.tolist(), strict=True)
-        ]
-        return np.concatenate([facts, expected[:, np.newaxis], self._histories(rows)], axis=1)
+        return self._with_histories(movies, facts, days, until)
 
     def row(self, movie: RawMovie) -> list[float]:
         """Number one raw movie, in the order of `sources`."""
@@ -226,6 +216,22 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         rows = [facts_row(movie, today, level, sentiment) for movie in movies]
         return np.array(rows, dtype=np.float64).reshape(len(rows), len(FACTS))
 
+    def _with_histories(
+        self,
+        movies: Iterable[RawMovie],
+        facts: NDArray[np.float64],
+        days: NDArray[np.int64],
+        until: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """Return facts (n, f) with the expected rating and the histories of n movies, each as known until its day."""
+        tables, expected = self._tables or self._load(), self.expectation_.predict(facts, days, until)
+        rows = [
+            self._history_row(movie, day, end, tables)
+            for movie, day, end in zip(movies, days.tolist(), until.tolist(), strict=True)
+        ]
+        histories = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.columns_) - len(FACTS) - 1)
+        return np.concatenate([facts, expected[:, np.newaxis], histories], axis=1)
+
     def _history_row(self, movie: RawMovie, day: int, until: int, tables: Filmographies) -> list[float]:
         row = []
         for role in ROLES:
@@ -233,9 +239,6 @@ class MovieFeatures(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None)
         past = next(iter(tables.pasts(movie, "collection", until)), None)
         # A first movie's collection exists because of a sequel that is yet to come: it is none.
         return row + (collection_row(past, day) if past else NO_COLLECTION)
-
-    def _histories(self, rows: list[list[float]]) -> NDArray[np.float64]:
-        return np.array(rows, dtype=np.float64).reshape(len(rows), len(self.columns_) - len(FACTS) - 1)
 
     def _load(self) -> Filmographies:
         """Unpack the learned filmographies; the tables are no part of the stored model."""

@@ -118,7 +118,8 @@ def number(movies: pd.DataFrame) -> tuple[Any, State[str]]:
     """Make a table, and ask for it again."""
     train, holdout = split(movies)
     tables = feature_table(movies, train, holdout, "sample")
-    return tables, make_features(movies, train, holdout, "sample", return_state=True)
+    key = table_key(movies, train, "sample")
+    return tables, make_features(key, movies, train, holdout, "sample", return_state=True)
 
 
 def test_a_table_is_cached_and_reads_as_it_was_made(

@@ -7,6 +7,7 @@ request. Without a server, or without the limit, each process keeps to its own r
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
@@ -24,7 +25,8 @@ class SharedRate:
     def __init__(self, name: str = NAME, at_once: int = AT_ONCE) -> None:
         self.name, self.at_once = name, at_once
         self._left, self._away = 0, False
-        self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}  # each task has a loop of its own
+        # Each task has a loop of its own, and a lock belongs to one.
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def permit(self) -> None:
         """Return when one more request may be sent. A server that does not answer is said once, and goes unasked."""

@@ -51,21 +51,22 @@ def feature_table(movies: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFra
     `movies` are all that may be learned from, oldest first; `train` those of them before the hold-out.
     """
     store, key = open_store(get_settings().store_uri), table_key(movies, train, source)
-    state = make_features(movies, train, holdout, source, return_state=True)
+    state = make_features(key, movies, train, holdout, source, return_state=True)
     if state.is_completed():  # it says where the table lies, which is known: Prefect's copy of that may be gone
         try:
             return read_table(store, key, movies, train, holdout)
         except BrokenTable as error:
             log().warning("%s: it is made anew", error)
-            state = make_features.with_options(refresh_cache=True)(movies, train, holdout, source, return_state=True)
+            state = make_features.with_options(refresh_cache=True)(
+                key, movies, train, holdout, source, return_state=True
+            )
     state.result()
     return read_table(store, key, movies, train, holdout)
 
 
 def _cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """Return what the table is of; keys are shared by all tasks and stores."""
-    key = table_key(parameters["movies"], parameters["train"], parameters["source"])
-    return f"{context.task.name} {get_settings().store_uri} {key}"
+    return f"{context.task.name} {get_settings().store_uri} {parameters['key']}"
 
 
 def table_key(movies: pd.DataFrame, train: pd.DataFrame, source: str) -> str:
@@ -83,9 +84,9 @@ def table_key(movies: pd.DataFrame, train: pd.DataFrame, source: str) -> str:
     result_serializer="json",
     **RETRIED,
 )
-def make_features(movies: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, source: str) -> str:
-    """Number all that a training needs of its movies into the store, unless it is there; return where it lies."""
-    store, key = open_store(get_settings().store_uri), table_key(movies, train, source)
+def make_features(key: str, movies: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, source: str) -> str:
+    """Number all that a training needs of its movies to `key` in the store, unless it is there; return the key."""
+    store = open_store(get_settings().store_uri)
     with suppress(BrokenTable):
         _read(store, key)
         return key
@@ -128,7 +129,7 @@ def read_table(
     views = _views(table)
     features: MovieFeatures = skops_io.loads(fitted, trusted=TRUSTED_TYPES)
     questions = [views[f"question {number}", 0] for number in range(len(views)) if (f"question {number}", 0) in views]
-    everything = FeatureTable(movies, features, views["record", 0], questions)
+    everything = FeatureTable.restored(movies, features, views["record", 0], questions)
     before = everything.before(train["release_date"].max().toordinal() + 1)
     for part, name in ((everything, "all"), (before, "train")):
         for (view, start), values in views.items():

@@ -14,7 +14,7 @@ from models.evaluation import split_by_release, walk_forward
 from models.features import MIN_VOTES
 from models.movie import INPUTS
 from settings import get_settings
-from tasks.data.catalogue import Batch, list_partitions, open_catalogue
+from tasks.data.catalogue import Batch, Catalogue, list_partitions, open_catalogue
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.run_log import log
 from tasks.foundation.store import Store, open_store
@@ -26,8 +26,8 @@ class ContractBroken(Exception):
 
 
 @task(name="accept catalogue", task_run_name="accept {source} as of {as_of}", **RETRIED)
-def accept_catalogue(source: str, as_of: date) -> None:
-    """Show what was read on each day, and accept what may be learned from: the next may not be much less.
+def accept_catalogue(source: str, as_of: date) -> pd.DataFrame:
+    """Show what was read on each day; accept and return what may be learned from: the next may not be much less.
 
     Raises ContractBroken where nothing good is left, or much less than was learned from last.
     """
@@ -48,6 +48,7 @@ def accept_catalogue(source: str, as_of: date) -> None:
             f"shrink, delete {accepted_key(source)} from the store"
         )
     store.write(accepted_key(source), json.dumps({"rows": movies}).encode())
+    return _learnable(store, catalogue, as_of)
 
 
 @task(name="load movies", task_run_name="load {source} as of {as_of}", **RETRIED)
@@ -62,8 +63,12 @@ def read_movies(source: str, as_of: date) -> pd.DataFrame:
     A batch (what was read on one logical date) that breaks the contract is left out; older records of its movies stay.
     """
     store = open_store(get_settings().store_uri)
-    movies = open_catalogue(store, source, as_of).accepted()
-    if source == "imdb":
+    return _learnable(store, open_catalogue(store, source, as_of), as_of)
+
+
+def _learnable(store: Store, catalogue: Catalogue, as_of: date) -> pd.DataFrame:
+    movies = catalogue.accepted()
+    if catalogue.source == "imdb":
         movies = with_tmdb_facts(store, movies, as_of)
     known = movies[movies["release_date"].notna() & (movies["release_date"] < pd.Timestamp(as_of))]
     rated = known["vote_average"].notna() & (known["vote_count"] >= MIN_VOTES)
