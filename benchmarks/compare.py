@@ -28,7 +28,7 @@ from xgboost import XGBRegressor
 
 from models.body import record
 from models.estimator import RatingModel
-from models.evaluation import MIN_VOTES, baselines, judge_part, metrics, segments
+from models.evaluation import MIN_VOTES, TRAILING, baselines, judge_part, metrics, segments
 from models.facts import iterate, written
 from models.features import MovieFeatures
 from models.folds import learnable
@@ -42,7 +42,6 @@ from tasks.foundation.clock import now
 YEARS = range(2016, 2024)
 SENTIMENTS = Sentiments()  # each text is read once
 LARGE = 300  # movies of a segment whose coverage is shown
-TRAILING = "trailing five-year mean"
 # What else may be told, beside the ways of asking that a model is held to.
 ALSO = {
     "the page's form": FORM,

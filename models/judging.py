@@ -22,6 +22,7 @@ from models.evaluation import (
     skill,
 )
 from models.feature_table import Rows
+from models.movie import LEVEL
 from models.questions import RECORD
 
 LAST_CHAMPION = "last champion"
@@ -63,7 +64,7 @@ def judge(
         figures |= {f"{slug(name)}_{kind}": value for kind, value in metrics(actual, predictions).items()}
         figures[f"{slug(name)}_skill"] = skill(actual, predictions, rivals[TRAILING])
     debuts = asked[RECORD].table[:, model.features_.columns_.index("director_count")] == 0
-    held = {way: _inside(actual, *its_ends[0.9]) for way, (_, its_ends) in scored.items()}
+    held = {way: _inside(actual, *its_ends[LEVEL]) for way, (_, its_ends) in scored.items()}
     parts = judge_segments(holdout, predicted, held[RECORD], debuts)
     parts += [judge_part(f"asked by {way}", actual, rating, held[way]) for way, (rating, _) in scored.items()]
     return Judgement(figures, parts)

@@ -41,6 +41,7 @@ LEVEL, MIN_LEVEL, MAX_LEVEL = (
     0.5,
     0.99,
 )  # share of ratings that an interval should hold: the usual one, and the ends
+TOLERANCE = 1e-5  # rating points that two answers of one model to one movie may differ by
 # What a reason tells of: who made a movie, a value, nothing told or none, or what movies of its kind usually reach. It
 # stands here for the service's schema, which is read where no learner is.
 ReasonKind = Literal["person", "company", "collection", "value", "unknown", "kind"]

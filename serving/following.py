@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from models.movie import Movie
+from models.movie import TOLERANCE, Movie
 from serving.rater import Rater
 from serving.schema import Asked
 from serving.supervision import Supervised, now
 from settings import get_settings, without_passwords
 
-TOLERANCE = 1e-5  # rating points
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds between tries of one champion
 log = logging.getLogger("premiere")
 

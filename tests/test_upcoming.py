@@ -75,7 +75,12 @@ def older(self, movie, explain=RatingModel.explain):
     base, reasons = explain(self, movie)
     return base, [OlderReason(r.field, r.points, r.words) for r in reasons]
 
-RatingModel.explain = older
+def predict_interval(self, movies, level, predict_intervals=RatingModel.predict_intervals):
+    ratings, ends = predict_intervals(self, self.rows(movies), (level,))
+    return ratings, *ends[level]
+
+RatingModel.explain, RatingModel.predict_interval = older, predict_interval
+del RatingModel.predict_intervals  # what asks for one confidence at a time knows no other way
 """
 
 
@@ -144,7 +149,7 @@ def test_a_list_is_of_the_source_that_was_asked_for_and_of_no_other(tmp_path: Pa
 def test_an_empty_warehouse_has_no_list_and_one_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     assert "run predict-upcoming" in read_upcoming(f"sqlite:///{tmp_path}/new.db", "sample")["reason"]
     url = f"sqlite:///{tmp_path}/no-movies.db"
-    put(url, "sample", "to come", TODAY, TODAY + timedelta(days=3), [UPCOMING])  # and no mirror of the catalogue
+    put(url, "sample", "to come", TODAY, TODAY + timedelta(days=3), tables=[UPCOMING])  # and no mirror of the catalogue
     assert read_upcoming(url, "sample", TODAY)["past"] == []
     with pytest.raises(OperationalError):
         read_upcoming("postgresql+psycopg://nobody@127.0.0.1:1/none", "sample")

@@ -20,6 +20,7 @@ from models.evaluation import MIN_VOTES, paired_bootstrap
 from models.facts import iterate
 from models.feature_table import Rows
 from models.judging import Judgement, comparison
+from models.movie import LEVEL
 from models.questions import RECORD
 from models.reasons import EXPECTED
 from tasks.learning.tuning import Tuned
@@ -27,7 +28,6 @@ from tasks.learning.tuning import Tuned
 DESCRIPTION = 5_000  # characters that MLflow keeps of one
 
 CONFIDENCES = [float(share) for share in np.linspace(0.1, 0.95, 18)]
-STATED = 0.9
 EXPLAINED = 200  # movies whose reasons are averaged
 
 
@@ -69,8 +69,8 @@ def write_report(
 def plots(model: RatingModel, rows: Rows, holdout: pd.DataFrame, trials: list[dict[str, Any]]) -> dict[str, Figure]:
     """Return the figures of a judged model by file name; `rows` are the hold-out's whole records as it takes them."""
     actual = holdout["vote_average"].to_numpy(dtype=float)
-    rating, ends = model.predict_intervals(rows, [*CONFIDENCES, STATED])
-    low, high = ends[STATED]
+    rating, ends = model.predict_intervals(rows, [*CONFIDENCES, LEVEL])
+    low, high = ends[LEVEL]
     figures = {}
 
     figures["predicted_against_actual.png"], axes = _axes("predicted rating", "actual rating")

@@ -39,10 +39,20 @@ from models.estimator import TRUSTED_TYPES
 model = io.load(sys.argv[1], trusted=TRUSTED_TYPES)
 asked = json.load(sys.stdin)
 movies, most = asked["movies"], asked["reasons"]
-answers = [[v.tolist() for v in model.predict_interval(movies, level)] for level in asked["levels"]]
-reasons = [[asdict(r) | {"words": r.words} for r in model.explain(movie)[1][:most]] for movie in movies] if most else []
-linear = model.linear(movies).tolist() if movies else []
-json.dump({"answers": answers, "reasons": reasons, "linear": linear}, sys.stdout)
+levels = asked["levels"]
+if hasattr(model, "predict_intervals"):  # each movie is numbered once for all that is asked
+    rows = model.rows(movies)
+    ratings, ends = model.predict_intervals(rows, levels)
+    scored = [(ratings, *ends[level]) for level in levels]
+    linear = model.linear_.predict(*rows) if movies else ratings
+    explained = model.explain_each(movies, rows) if most else []
+else:
+    scored = [model.predict_interval(movies, level) for level in levels]
+    linear = model.linear(movies) if movies else scored[0][0]
+    explained = [model.explain(movie) for movie in movies] if most else []
+answers = [[values.tolist() for values in columns] for columns in scored]
+reasons = [[asdict(r) | {"words": r.words} for r in found[:most]] for _, found in explained]
+json.dump({"answers": answers, "reasons": reasons, "linear": linear.tolist()}, sys.stdout)
 """
 
 
@@ -70,11 +80,6 @@ class Scored:
         ends = {level: (low[rows], high[rows]) for level, (low, high) in self.intervals.items()}
         linear = None if self.linear is None else self.linear[rows]
         return Scored(self.ratings[rows], ends, self.reasons[rows], linear)
-
-    def inside(self, actual: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
-        """Return which of n actual ratings fall into the interval at a level."""
-        low, high = self.intervals[level]
-        return (actual >= low) & (actual <= high)
 
 
 def score(

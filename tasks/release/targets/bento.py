@@ -29,6 +29,7 @@ import numpy as np
 import yaml
 from prefect import task
 
+from models.movie import TOLERANCE
 from settings import PROJECT, get_settings, make_folder
 from tasks.foundation.retrying import worth_another_try
 from tasks.foundation.run_log import log
@@ -36,7 +37,7 @@ from tasks.foundation.starting import wait_for
 from tasks.foundation.tether import tethered
 from tasks.registry import versions as registry
 from tasks.registry.versions import Version
-from tasks.release.targets.probing import TOLERANCE, probe, score_golden
+from tasks.release.targets.probing import probe, score_golden
 
 # A service that is tried asks for no token, follows nothing and records nothing.
 ALONE = {"SERVICE_API_TOKEN": "", "SERVICE_PER_MINUTE": "0", "FOLLOW_REGISTRY": "false", "RECORD_PREDICTIONS": "false"}

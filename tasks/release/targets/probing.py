@@ -11,11 +11,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from models.movie import LEVEL, Movie
+from models.movie import LEVEL, TOLERANCE, Movie
 from tasks.registry.scoring import Scored, score
 from tasks.registry.versions import Version
 
-TOLERANCE = 1e-5  # rating points between the service and the registered model
 TIMED = 40  # requests
 LATENCY_MS = 250.0
 
