@@ -56,7 +56,12 @@ SLOW_FILES = {"test_default_world", "test_estimator", "test_tether", "test_bento
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not SLOW_FIXTURES.intersection(item.fixturenames) and item.path.stem not in SLOW_FILES:  # type: ignore[attr-defined]
+        # With several workers the tests of one file stay together, as they share what is slow to make. So do all that
+        # need Docker or a browser: a container that starts is a new network, at which Chromium drops what it loads.
+        fixtures = set(item.fixturenames)  # type: ignore[attr-defined]
+        network = item.get_closest_marker("docker") or fixtures & {"docker_engine", "browser"}
+        item.add_marker(pytest.mark.xdist_group("network" if network else item.path.stem))
+        if not SLOW_FIXTURES & fixtures and item.path.stem not in SLOW_FILES:
             item.add_marker(pytest.mark.fast)
     if RECORDED is None:
         for item in items:
