@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     tmdb_base_url: str = Field("https://api.themoviedb.org/3", description="TMDB's address, or a stand-in's")
     tmdb_rate: float = Field(40.0, gt=0, le=1000, description="requests a second, at most")
     tmdb_max_age_days: int = Field(180, ge=91, description="TMDB's terms: no record is kept longer, in days")
+    sample_options: str = Field("", description="further options of the sample's server, for trials: --faults 0.05")
     imdb_base_url: str = Field("https://datasets.imdbws.com", description="where IMDb's data sets lie; a folder works")
     store_uri: str = Field("data", description="a folder, s3://bucket/prefix or s3-bucket/block")
     warehouse_url: SecretStr = Field(

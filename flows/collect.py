@@ -82,7 +82,7 @@ def collect_movies(
     there, gone = fresh_partitions(store, before, logical_date), known_gone(before, logical_date)
     fresh = {name for name, partition in there.items() if is_settled(partition)}
     partitions = []
-    with open_source(source, settings) as opened:
+    with open_source(source, settings, logical_date) as opened:
         windows = plan_windows(opened, start, end, min_votes, logical_date, set(there))
         log.info("%s to %s: %d windows of release dates, %d of them fresh", start, end, len(windows), len(fresh))
         for piece in windows:

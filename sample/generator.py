@@ -104,12 +104,12 @@ NOUNS = [
 SYLLABLES = ["ba", "ri", "to", "na", "sel", "mor", "din", "ka", "lo", "ve", "mi", "ra", "tan", "es", "gu", "pol"]
 
 
-def movies(today: date, seed: int = SEED, count: int = MOVIES) -> list[dict[str, Any]]:
-    """Return the bodies, oldest first. Those released after `today` have no votes yet."""
+def movies(today: date, seed: int = SEED, count: int = MOVIES, first: date = FIRST_DAY) -> list[dict[str, Any]]:
+    """Return the bodies, oldest first, released from `first` on. Those released after `today` have no votes yet."""
     rng = random.Random(seed)  # noqa: S311 (reproducible, no secret)
     world = _World(rng)
-    days = sorted(rng.randrange((LAST_DAY - FIRST_DAY).days) for _ in range(count))
-    bodies = [world.movie(1_000_000 + n, FIRST_DAY + timedelta(days=day)) for n, day in enumerate(days)]
+    days = sorted(rng.randrange((LAST_DAY - first).days) for _ in range(count))
+    bodies = [world.movie(1_000_000 + n, first + timedelta(days=day)) for n, day in enumerate(days)]
     for body in bodies:
         if body["release_date"] > today.isoformat():
             body |= {"vote_average": 0.0, "vote_count": 0, "revenue": 0, "status": "Post Production"}

@@ -1,9 +1,14 @@
 """A stand-in for TMDB: its HTTP contract over any movie bodies, strictly.
 
     python -m sample.tmdb_server --port 8400 details.jsonl.gz more.jsonl
+    python -m sample.tmdb_server --today 2026-03-01 --trend=-0.5=2026-01-01 --shock cast=2026-02-01 --faults 0.05
 
-Without a file it serves the synthetic sample catalogue. Paging ends at page 500 as TMDB's does; a filter that it does
-not know is an error, where TMDB would silently ignore it. It listens on loopback and prints its address when ready.
+Without a file it serves the synthetic sample catalogue. With a day, or a file that holds one and may be rewritten, it
+knows of each movie what TMDB would know on that day (sample/living.py); of recorded movies only one day's facts are
+known, so that what it says of their earlier days is invented, votes included.
+
+Paging ends at page 500 as TMDB's does; a filter that it does not know is an error, where TMDB would silently ignore it.
+It listens on loopback and prints its address when ready.
 """
 
 from __future__ import annotations
@@ -14,10 +19,11 @@ import json
 import operator
 import random
 import socket
+import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,7 +37,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sample import generator
+from sample import generator, living
+from sample.living import Life, World
 
 PAGE_SIZE, MAX_PAGE, CHANGES_PAGE = 20, 500, 100
 APPENDABLE = {"credits", "keywords", "release_dates"}
@@ -65,6 +72,23 @@ class Catalogue:
     """Movie bodies by id, packed, with what lists and filters need beside them."""
 
     def __init__(self, bodies: Iterable[dict[str, Any]]) -> None:
+        self._fill(bodies)
+
+    @property
+    def today(self) -> date:
+        """The day that it is at the server."""
+        return datetime.now(UTC).date()
+
+    def turn(self) -> None:
+        """Become what the present day says, before an answer: nothing, where one day is as the other."""
+
+    def changed(self, start: date, end: date) -> list[int]:
+        """Return the ids that changed in a range of days: movies released in it, as no history is kept."""
+        return [
+            i for i, row in self.rows.items() if start.isoformat() <= (row["release_date"] or "") <= end.isoformat()
+        ]
+
+    def _fill(self, bodies: Iterable[dict[str, Any]]) -> None:
         self.packed: dict[int, bytes] = {}
         self.rows: dict[int, dict[str, Any]] = {}
         self.genres: dict[int, str] = {}
@@ -78,6 +102,31 @@ class Catalogue:
     def body(self, movie_id: int) -> dict[str, Any] | None:
         packed = self.packed.get(movie_id)
         return json.loads(zlib.decompress(packed)) if packed else None
+
+
+class LivingCatalogue(Catalogue):
+    """The same of movies that live: what is known of each on the day that a clock says."""
+
+    def __init__(self, lives: list[Life], clock: Callable[[], date]) -> None:
+        self._lives, self._clock = lives, clock
+        self._day = clock()
+        self._fill(living.bodies(lives, self._day))
+
+    @property
+    def today(self) -> date:
+        """The day that it is at the server."""
+        return self._day
+
+    def turn(self) -> None:
+        """Become what the clock's day says."""
+        day = self._clock()
+        if day != self._day:
+            self._day = day
+            self._fill(living.bodies(self._lives, day))
+
+    def changed(self, start: date, end: date) -> list[int]:
+        """Return the ids that changed in a range of days, those that are gone since then, too."""
+        return living.changes(self._lives, start, min(end, self._day))
 
 
 def read_bodies(paths: Iterable[Path]) -> Iterable[dict[str, Any]]:
@@ -128,18 +177,13 @@ def app(
         return JSONResponse({k: v for k, v in body.items() if k not in APPENDABLE} | parts)
 
     async def changes(request: Request) -> Response:
-        """Movies released in the range count as changed: a stand-in keeps no history."""
-        query, today = request.query_params, datetime.now(UTC).date()
-        end = _day(query["end_date"]) if "end_date" in query else today
+        query = request.query_params
+        end = _day(query["end_date"]) if "end_date" in query else movies.today
         start = _day(query["start_date"]) if "start_date" in query else end - timedelta(days=1)
         if (end - start).days > 14 or end < start:
             raise ApiError(422, 20, "Invalid date range: Should be a range no longer than 14 days.")
         page = _page(dict(query))
-        ids = [
-            i
-            for i, row in sorted(movies.rows.items())
-            if start.isoformat() <= (row["release_date"] or "") <= end.isoformat()
-        ]
+        ids = sorted(movies.changed(start, end))
         rows = [{"id": i, "adult": False} for i in ids[(page - 1) * CHANGES_PAGE : page * CHANGES_PAGE]]
         return _paged(rows, page, len(ids), CHANGES_PAGE)
 
@@ -159,7 +203,12 @@ def app(
         Route("/3/movie/{movie_id:int}", movie),
         Route("/3/genre/movie/list", genres),
     ]
-    inner = Starlette(routes=routes, exception_handlers={ApiError: refused, 404: not_found})
+    answer = Starlette(routes=routes, exception_handlers={ApiError: refused, 404: not_found})
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        movies.turn()
+        await answer(scope, receive, send)
+
     return _Gate(inner, token, rate, latency, faults, seed)
 
 
@@ -275,8 +324,8 @@ def _number(name: str, text: str) -> float:
         raise ApiError(400, 5, f"Invalid parameters: {name} must be a number.") from None
 
 
-def main() -> None:
-    """Serve files, or the sample, until stopped."""
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what the command line says; exits, with what is wrong, where it cannot be read."""
     parser = argparse.ArgumentParser(description="Serve movie bodies as TMDB would, on loopback.")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="JSONL or JSONL.gz of movie bodies")
     parser.add_argument("--port", type=int, default=8400, help="0 takes a free one")
@@ -284,10 +333,55 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=0, help="requests a second before it answers 429; 0: no limit")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--faults", type=float, default=0.0, help="share of answers that fail: 5xx, HTML, cut, 429")
-    options = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--movies", type=int, default=generator.MOVIES, help="how many the sample makes")
+    parser.add_argument("--first", type=date.fromisoformat, default=generator.FIRST_DAY, help="the sample's first day")
+    clock = parser.add_mutually_exclusive_group()
+    clock.add_argument("--today", type=date.fromisoformat, help="serve what is known on this day")
+    clock.add_argument("--clock", type=Path, help="serve what is known on the day that this file holds")
+    parser.add_argument("--trend", type=_trend, metavar="POINTS=DAY", help="rating points a year, from a day on")
+    parser.add_argument(
+        "--shock", type=_shock, action="append", default=[], metavar="NAME=DAY",
+        help=f"from a day on: {', '.join(living.SHOCKS)} (sample/living.py)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    if (options.trend or options.shock) and not (options.today or options.clock):
+        parser.error("--trend and --shock need a day: give --today or --clock")
+    return options
+
+
+def _trend(text: str) -> tuple[float, date]:
+    points, _, day = text.partition("=")
+    return float(points), date.fromisoformat(day)
+
+
+def _shock(text: str) -> tuple[str, date]:
+    name, _, day = text.partition("=")
+    if name not in living.SHOCKS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(living.SHOCKS)}")
+    return name, date.fromisoformat(day)
+
+
+def catalogue_of(options: argparse.Namespace) -> Catalogue:
+    """Return what is served: files or the sample, as they are or as known on a day."""
+
+    def clock() -> date:
+        return options.today or date.fromisoformat(options.clock.read_text().strip())
+
     today = datetime.now(UTC).date()
-    bodies = read_bodies(options.files) if options.files else generator.movies(today)
-    built = app(Catalogue(bodies), options.token, options.rate, options.latency, options.faults)
+    if not options.today and not options.clock:
+        made = generator.movies(today, count=options.movies, first=options.first)
+        return Catalogue(read_bodies(options.files) if options.files else made)
+    finished = generator.movies(generator.LAST_DAY, count=options.movies, first=options.first)
+    trend, since = options.trend or (0.0, date.max)
+    world = World(trend, since, dict(options.shock))
+    return LivingCatalogue(living.lives(read_bodies(options.files) if options.files else finished, world), clock)
+
+
+def main() -> None:
+    """Serve files, or the sample, until stopped."""
+    options = options_of(sys.argv[1:])
+    built = app(catalogue_of(options), options.token, options.rate, options.latency, options.faults, options.seed)
     listener = socket.create_server(("127.0.0.1", options.port))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/3", flush=True)
     config = uvicorn.Config(built, log_level="critical", access_log=False)  # a cut answer is no news here

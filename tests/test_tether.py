@@ -91,8 +91,9 @@ def killed(code: str, name: str) -> tuple[list[psutil.Process], list[psutil.Proc
 
 def test_the_sample_server_ends_with_a_killed_run(environment: object) -> None:
     server, family = killed(
-        "import time; from settings import get_settings; from tasks.data.source import open_source\n"
-        "with open_source('sample', get_settings()): print('ready', flush=True); time.sleep(600)",
+        "import time; from datetime import date\n"
+        "from settings import get_settings; from tasks.data.source import open_source\n"
+        "with open_source('sample', get_settings(), date.today()): print('ready', flush=True); time.sleep(600)",
         "sample.tmdb_server",
     )
     assert server

@@ -6,10 +6,12 @@ and it is kept apart in the store, so that it never mixes with real movies.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Literal
 
 from prefect.settings import PREFECT_API_URL
@@ -62,14 +64,15 @@ def _has_movies(settings: Settings, source: str) -> bool:
 
 
 @contextmanager
-def open_source(name: SourceName, settings: Settings) -> Iterator[Source]:
-    """Yield the source of that name; the sample's server runs while it is open."""
+def open_source(name: SourceName, settings: Settings, today: date) -> Iterator[Source]:
+    """Yield the source of that name; the sample's server runs while it is open, and knows what is known on a day."""
     if name == "tmdb":
         if settings.tmdb_api_token is None:
             raise ValueError("source tmdb needs TMDB_API_TOKEN, a read access token; without one use source sample")
         yield Source("tmdb", settings.tmdb_base_url, settings.tmdb_api_token, settings.tmdb_rate)
         return
-    command = tethered(sys.executable, "-m", "sample.tmdb_server", "--port", "0", "--token", SAMPLE_TOKEN)
+    options = ["--port", "0", "--token", SAMPLE_TOKEN, "--today", str(today), *shlex.split(settings.sample_options)]
+    command = tethered(sys.executable, "-m", "sample.tmdb_server", *options)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=PROJECT, stdin=pipe, stdout=pipe, text=True) as server:
         try:
