@@ -119,7 +119,12 @@ class Settings(BaseSettings):
     image_repository: str = Field(
         "premiere", pattern=r"^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$", description="where images of the service are pushed"
     )
-    alert_webhook_url: SecretStr | None = Field(None, description="where failed runs are told, as JSON with a text")
+    alert_webhook_url: SecretStr | None = Field(
+        None, description="where failures, promotions and questions are told, as JSON with a text"
+    )
+    alert_block: str | None = Field(
+        None, pattern=r"^[a-z0-9-]+/[a-z0-9-]+$", description="Prefect block that is told the same: slack-webhook/ops"
+    )
     ecs_cluster: str | None = Field(None, pattern=AMAZON, description="Amazon ECS: cluster of the service")
     ecs_service: str | None = Field(None, pattern=AMAZON, description="Amazon ECS: name of the service")
     service_api_token: SecretStr | None = Field(None, description="bearer token that the service asks for")

@@ -29,7 +29,7 @@ from tasks.data.collecting import (
 from tasks.data.purging import purge_old
 from tasks.data.source import SourceName, open_source, source_to_collect
 from tasks.data.warehouse import mirror
-from tasks.data.windows import HISTORY_YEARS, first_release
+from tasks.data.windows import HISTORY_YEARS, first_release, one_day_further
 from tasks.foundation.store import open_store
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
@@ -45,6 +45,7 @@ def collect_movies(
     source: SourceName | None = None,
     max_refused: float = 0.05,
     years: int | None = None,
+    history_a_day: int | None = None,
 ) -> dict[str, int]:
     """Collect movies released from `start` to `end`, both inclusive, as of the run's scheduled date.
 
@@ -60,6 +61,7 @@ def collect_movies(
         source: tmdb or sample; default: tmdb where a token is set.
         max_refused: largest share of movies that may not fit the declared schema before the run stops.
         years: how many years before the scheduled date to begin; default: 20.
+        history_a_day: in the daily run, so many years further back than on the days before; default: all at once.
     """
     check_parameters(**locals())
     settings, log = get_settings(), get_run_logger()
@@ -73,6 +75,9 @@ def collect_movies(
     known = min((p.start for p in before), default=None) if daily else None
     if end and not start:
         start = min(first_release(logical_date, years or HISTORY_YEARS), date(end.year, 1, 1))
+    if daily and history_a_day:
+        earlier = [p.start for p in before if p.logical_date < logical_date]
+        start = one_day_further(logical_date, history_a_day, min(earlier, default=None))
     start = start or first_release(logical_date, years or HISTORY_YEARS, known)
     end = end or date(logical_date.year + 1, 12, 31)
     check_parameters(start=start, end=end)

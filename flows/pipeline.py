@@ -1,27 +1,35 @@
-"""The main job, from the first request to an answer of the service: what `make run` does, and what runs every day.
+"""The living run, from the first request to an answer of the service: what `make run` does, and what runs every day.
 
-python -m flows.pipeline --years 20 --trials 60
+python -m flows.pipeline --trials 60 --ship-to bento registry
 """
 
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, runtime
+from prefect.states import Completed, State
 
 from flows.collect import collect_movies
+from flows.housekeeping import keep_house
 from flows.predict_upcoming import predict_upcoming
 from flows.promote import promote_model
 from flows.train import train_model
 from settings import get_settings
-from tasks.data.source import SourceName, source_to_collect
+from tasks.data.source import SourceName, has_movies, source_to_collect
+from tasks.learning.loading import TooLittleHistory
 from tasks.operations.command_line import run_from_shell
+from tasks.operations.daily import Steps, alone, ask_a_person, overtaken_by
 from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.run_names import run_name
-from tasks.operations.summary import pick_movie, summarise
+from tasks.operations.summary import ask_champion, summarise
 from tasks.registry.versions import current_champion
-from tasks.release.targets.bento import ask_service, build_bento
 from tasks.release.targets.shipment import Target
+
+
+class StepsFailed(Exception):
+    """Steps of a run failed; what did not need them was done."""
 
 
 @flow(name="premiere", flow_run_name=run_name("premiere", source_to_collect))
@@ -34,12 +42,16 @@ def run_pipeline(
     as_of: date | None = None,
     source: SourceName | None = None,
     minutes: float = 60.0,
+    tune_every: int = 7,
+    history_a_day: int | None = None,
     ship_to: list[Target] = ["bento"],  # noqa: B006 (a default that the UI shows and nobody edits)
     require_approval: bool = False,
-) -> str:
-    """Collect, train, promote, predict what is to come, ask the service once, and return a summary.
+) -> str | State[Any]:
+    """Collect, train, promote, predict what is to come, tidy up, ask the service once, and return a summary.
 
-    On an empty store the whole history is collected; after that, what has moved.
+    On an empty store the whole history is collected; after that, what has moved. A step that fails is told, and those
+    that do not need it are taken. A run that was killed is gone on with by the next one, which catches up all days
+    since; of runs that are due together only the newest does anything.
 
     Args:
         start: first release date to collect; default: 1 January twenty years before the scheduled date.
@@ -48,24 +60,41 @@ def run_pipeline(
         trials: how many recipes Optuna tries.
         as_of: the world as known that day: nothing released from then on is learned from; default: the scheduled date.
         source: tmdb or sample; default: tmdb where a token is set.
-        minutes: after so many no further trial is begun.
+        minutes: after so many no further trial is begun, and an earlier run that is still at work is not waited for.
+        tune_every: days from one search for recipes to the next; in between the best of the last one and the
+            champion's are fitted anew; 0 searches each time.
+        history_a_day: on an empty store, how many years of release dates are read each day; default: all at once.
         ship_to: where a new champion's service goes.
-        require_approval: whether a person must approve in the Prefect UI before anything moves.
+        require_approval: whether a person must approve in the Prefect UI before anything moves: a run of the
+            deployment promote-model/manual asks.
     """
     check_parameters(**locals())
+    newer = overtaken_by()
+    if newer:
+        return Completed(message=f"nothing to do: {newer} is due, too, and does the work of both", name="Overtaken")
     source = source or source_to_collect(get_settings())
     today = runtime.flow_run.scheduled_start_time.date()
-    collected = collect_movies(start, end, min_votes, source)
-    trained = train_model(trials, as_of, source, minutes=minutes)
-    promotion = promote_model(int(trained["version"]), ship_to, require_approval)
-    champion = current_champion()
-    if champion is None:
-        return f"v{trained['version']} was not promoted, and there is no champion to serve: {promotion['reason']}"
-    upcoming = predict_upcoming(source)
-    get_run_logger().info("%s movies of the next twelve months are predicted", upcoming["movies"])
-    movie, actual = pick_movie(source, today)
-    (answer,) = ask_service(build_bento(champion), [movie])
-    return summarise(source, collected, trained, promotion, champion, movie, actual, answer)
+    steps = Steps()
+    trained, promotion, answer = None, None, None
+    with alone(minutes):
+        collected = steps.take("collect", collect_movies, start, end, min_votes, source, history_a_day=history_a_day)
+        if has_movies(get_settings(), source):
+            steps.may_wait = (TooLittleHistory,) if history_a_day else ()
+            trained = steps.take("train", train_model, trials, as_of, source, minutes=minutes, tune_every=tune_every)
+        if trained:
+            promote = ask_a_person if require_approval else promote_model
+            promotion = steps.take("promote", promote, trained["version"], ship_to)
+        champion = current_champion()
+        if champion:
+            steps.take("predict", predict_upcoming, source)
+            answer = steps.take("ask", ask_champion, champion, source, today)
+        steps.take("tidy up", keep_house)
+        steps.show()
+    if steps.failures:
+        raise StepsFailed(steps.failures)
+    if not (trained and promotion and champion and answer):
+        return f"there is no champion to serve yet: {steps.left_out or promotion}"
+    return summarise(source, collected, trained, promotion, champion, answer)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def source_to_collect(settings: Settings) -> SourceName:
 
 def source_to_learn_from(settings: Settings) -> SourceName:
     """Return "tmdb" where a token is set or TMDB's movies were collected before, else "sample"."""
-    if settings.tmdb_api_token or _has_movies(settings, "tmdb"):
+    if settings.tmdb_api_token or has_movies(settings, "tmdb"):
         return "tmdb"
     return "sample"
 
@@ -58,7 +58,7 @@ def source_to_learn_from(settings: Settings) -> SourceName:
 _limiters: dict[str, RateLimiter] = {}
 
 
-def _has_movies(settings: Settings, source: str) -> bool:
+def has_movies(settings: Settings, source: str) -> bool:
     """Say whether a manifest of the source lies in the store."""
     return any(key.endswith(".json") for key in open_store(settings.store_uri).keys(f"{source}/movies/"))
 

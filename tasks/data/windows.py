@@ -92,6 +92,12 @@ def first_release(logical_date: date, years: int = HISTORY_YEARS, known: date | 
     return min(start, known or start)
 
 
+def one_day_further(logical_date: date, years: int, known: date | None) -> date:
+    """Return the first release date of a day of a history that is read so many years a day, from what is `known`."""
+    begun = (known or date(logical_date.year + 1, 1, 1)).year
+    return max(first_release(logical_date, known=known), date(max(begun - years, FIRST_DATE.year), 1, 1))
+
+
 def release_windows(start: date, end: date, min_votes: int, logical_date: date) -> list[Window]:
     """Cut release dates at the end of each decade and year and at `logical_date`, where the floor of votes ends.
 

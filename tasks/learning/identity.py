@@ -21,6 +21,8 @@ from tasks.foundation.clock import now
 # What makes a model, beside models/: the search, the fit and the locked libraries.
 MADE_BY = ("tasks/learning/tuning.py", "tasks/learning/studies.py", "tasks/learning/fitting.py", "requirements.txt")
 
+REFITTED = "refitted"  # in the place of the number of trials: nothing was searched for
+
 
 def study_facts(movies: pd.DataFrame, source: str, seed: int) -> dict[str, str]:
     """Return what a study is of: the same facts are the same question, however many trials are asked for.
@@ -63,7 +65,7 @@ def digest_of(others: Sequence[str] = ()) -> str:
     return digest.hexdigest()[:12]
 
 
-def identify(movies: pd.DataFrame, source: str, trials: int, seed: int) -> dict[str, str]:
+def identify(movies: pd.DataFrame, source: str, trials: int | str, seed: int) -> dict[str, str]:
     """Return what a training is of, as tags: the same tags are the same question, and have the same answer.
 
     Of the trials those count that were answered: a study that its minutes cut short is no answer to the whole one.
@@ -77,8 +79,8 @@ def identify(movies: pd.DataFrame, source: str, trials: int, seed: int) -> dict[
     return {"source": source, "seed": str(seed), "data": fingerprint(movies), "code": code_hash()} | tuned(trials)
 
 
-def tuned(trials: int) -> dict[str, str]:
-    """Return how many trials were answered, as a tag."""
+def tuned(trials: int | str) -> dict[str, str]:
+    """Return how many trials were answered, or that known recipes were refitted, as a tag."""
     return {"tuned_trials": str(trials)}
 
 

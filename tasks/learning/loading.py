@@ -25,6 +25,10 @@ class ContractBroken(Exception):
     """What was collected may not be learned from."""
 
 
+class TooLittleHistory(ValueError):
+    """The years before the hold-out do not suffice to tune on."""
+
+
 @task(name="accept catalogue", task_run_name="accept {source} as of {as_of}", **RETRIED)
 def accept_catalogue(source: str, as_of: date) -> pd.DataFrame:
     """Show what was read on each day; accept and return what may be learned from: the next may not be much less.
@@ -132,7 +136,7 @@ def _last_rows(store: Store, source: str) -> int | None:
 def split(movies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split what is known into movies to learn from and the hold-out, the newest twelve months of them.
 
-    Raises ValueError, with what to collect, where the years before the hold-out do not suffice to tune on.
+    Raises TooLittleHistory, with what to collect, where the years before the hold-out do not suffice to tune on.
     """
     try:
         if movies.empty:
@@ -141,7 +145,7 @@ def split(movies: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not list(walk_forward(train, TUNING_YEARS, train["release_date"].max() + pd.Timedelta(days=1))):
             raise ValueError(f"no movie of the last {TUNING_YEARS} years before the hold-out can be judged")
     except ValueError as error:
-        raise ValueError(
+        raise TooLittleHistory(
             f"{error}. Collect the history first: the deployment collect-movies/daily or collect-movies/backfill, or "
             "python -m flows.collect"
         ) from error

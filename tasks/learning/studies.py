@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import date
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import optuna
@@ -26,6 +27,8 @@ from settings import make_room, with_driver, without_passwords
 
 BEST = 3  # recipes of an earlier study that a new one begins with
 BEGINNING, BEGUN_FROM = "begins_with", "begun_from"  # a study's own notes of it
+SEARCHED_ON, ANSWERED_TRIALS = "searched_on", "answered"  # the day that a search was of, and how many trials it came to
+REFIT = "refit_of"  # of a study that only fits known recipes anew: the search that they are from
 DEFAULTS = "defaults"  # what a study without an earlier one has begun from
 HEARTBEAT, GRACE = 10, 60  # seconds
 # Seconds: how long SQLite waits for a lock, how long a database that fails is asked again, and a new one opened.
@@ -45,7 +48,8 @@ def open_study(
 ) -> optuna.Study:
     """Open a study, or begin it; what it begins with is written down first, and is the same for all who open it.
 
-    `suggest` asks a trial for a recipe. Without `facts` the study has no earlier one. Raises DatabaseAway.
+    `suggest` asks a trial for a recipe. Without `facts`, or as a refit, the study has no earlier one. Raises
+    DatabaseAway.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -78,7 +82,7 @@ def _beginning(
     was found out on later movies is used, and studies of the same data, with another seed, stay independent.
     """
     recipes, begun_from = list(defaults), DEFAULTS
-    for name in _earlier(study, facts) if facts else ():
+    for name in _earlier(study, facts) if facts and REFIT not in facts else ():
         earlier = optuna.load_study(study_name=name, storage=study._storage)
         best = _best(earlier.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), suggest)
         if best:
@@ -88,12 +92,50 @@ def _beginning(
     return {BEGUN_FROM: begun_from, BEGINNING: json.dumps(recipes)}
 
 
+def last_search(
+    storage: str, suggest: Suggest, facts: Mapping[str, str], since: date
+) -> tuple[str, list[Recipe]] | None:
+    """Return the newest search that was done on `since` or later, and its best recipes; None where there is none.
+
+    It was of the same model, source and code, of other data, and came to its end. Raises DatabaseAway.
+    """
+    database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
+    found = []
+    for study in optuna.get_all_study_summaries(database, include_best_trial=False):
+        known = study.user_attrs
+        alike = REFIT not in known and all(known.get(key) == facts[key] for key in ("model", "source", "code"))
+        if alike and ANSWERED_TRIALS in known and known["data"] != facts["data"]:
+            found.append((known.get(SEARCHED_ON, known["as_of"]), study._study_id, study.study_name))
+    for day, _, name in sorted(found, reverse=True):
+        if since <= date.fromisoformat(day) <= date.fromisoformat(facts[SEARCHED_ON]):
+            search = optuna.load_study(study_name=name, storage=database)
+            best = _best(search.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), suggest)
+            if best:
+                return name, best
+    return None
+
+
+def delete_studies(storage: str, model: str, before: date) -> int:
+    """Delete the studies of a model that are of an earlier day; return how many."""
+    database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
+    summaries = optuna.get_all_study_summaries(database, include_best_trial=False)
+    old = []
+    for study in summaries:
+        known = study.user_attrs
+        day = known.get(SEARCHED_ON, known.get("as_of"))
+        if day and known.get("model") == model and date.fromisoformat(day) < before:
+            old.append(study.study_name)
+    for name in old:
+        optuna.delete_study(study_name=name, storage=database)
+    return len(old)
+
+
 def _earlier(study: optuna.Study, facts: Mapping[str, str]) -> list[str]:
     """Return the names of the earlier studies, the newest first."""
 
     def is_earlier(other: StudySummary) -> bool:
         known = other.user_attrs
-        alike = all(known.get(key) == facts[key] for key in ("model", "source"))
+        alike = REFIT not in known and all(known.get(key) == facts[key] for key in ("model", "source"))
         return alike and known["as_of"] <= facts["as_of"] and known["data"] != facts["data"]
 
     found = filter(is_earlier, optuna.get_all_study_summaries(study._storage, include_best_trial=False))
@@ -104,10 +146,11 @@ def _earlier(study: optuna.Study, facts: Mapping[str, str]) -> list[str]:
 def _best(trials: list[FrozenTrial], suggest: Suggest) -> list[Recipe]:
     """Return the few best recipes that the search as it is now could ask for, too."""
     ranked = sorted(trials, key=lambda trial: (trial.values[0], trial.number))
-    return [trial.params for trial in ranked if _is_in_space(trial.params, suggest)][:BEST]
+    return [trial.params for trial in ranked if is_in_space(trial.params, suggest)][:BEST]
 
 
-def _is_in_space(recipe: Recipe, suggest: Suggest) -> bool:
+def is_in_space(recipe: Recipe, suggest: Suggest) -> bool:
+    """Say whether the search as it is now could ask for a recipe."""
     trial = optuna.trial.FixedTrial(recipe)
     with warnings.catch_warnings(), suppress(ValueError, UserWarning):
         warnings.simplefilter("error")  # what lies outside of its range is only warned of

@@ -12,10 +12,12 @@ waited for.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,18 @@ from prefect import get_run_logger, task
 from models.estimator import FAMILIES, RatingModel
 from models.feature_table import FeatureTable
 from models.folds import make_folds, trees_needed
-from tasks.learning.studies import BEGUN_FROM, DEFAULTS, Heart, Recipe, open_study
+from tasks.learning.studies import (
+    ANSWERED_TRIALS,
+    BEGUN_FROM,
+    DEFAULTS,
+    REFIT,
+    SEARCHED_ON,
+    Heart,
+    Recipe,
+    is_in_space,
+    last_search,
+    open_study,
+)
 
 TUNING_YEARS, STOPPING_YEARS = 4, 2
 TREES = "n_estimators"
@@ -49,6 +62,7 @@ class Tuned:
     rmse: float
     trials: list[dict[str, Any]]
     begun_from: str = DEFAULTS
+    recipe: Recipe = field(default_factory=dict)  # as the study knows it, to begin another with
 
 
 @task(name="tune", task_run_name="tune {trials} trials", tags=["tuning"])
@@ -67,6 +81,38 @@ def tune(
     return search(movies, trials, seed, study_name, storage, log.info, minutes, sampler_seed, facts)
 
 
+@task(name="refit", task_run_name="refit the best of {searched}", tags=["tuning"])
+def refit(
+    movies: FeatureTable | pd.DataFrame,
+    recipes: list[Recipe],
+    searched: str,
+    seed: int,
+    study_name: str,
+    storage: str,
+    facts: Mapping[str, str],
+) -> Tuned:
+    """Return the best of recipes that are known, on today's movies: what `tune` does, without looking further."""
+    log, study, facts = get_run_logger(), f"{study_name}-refit", {**facts, REFIT: searched}
+    best = search(movies, len(recipes), seed, study, storage, log.info, facts=facts, recipes=recipes)
+    return replace(best, begun_from=searched)
+
+
+def known_recipes(
+    facts: Mapping[str, str], storage: str, days: int, champions: str | None
+) -> tuple[str, list[Recipe]] | None:
+    """Return the study that was searched within so many days, and what to refit: its best, and the champion's recipe.
+
+    None where there is no such search, or `days` is 0: then the time has come for one.
+    """
+    since = date.fromisoformat(facts[SEARCHED_ON]) - timedelta(days=days - 1)
+    found = last_search(storage, suggest, facts, since) if days else None
+    if found is None:
+        return None
+    name, recipes = found
+    champion = [json.loads(champions)] if champions else []
+    return name, recipes + [recipe for recipe in champion if recipe not in recipes and is_in_space(recipe, suggest)]
+
+
 def search(
     movies: FeatureTable | pd.DataFrame,
     trials: int,
@@ -77,18 +123,20 @@ def search(
     minutes: float = float("inf"),
     sampler_seed: int | None = None,
     facts: Mapping[str, str] | None = None,
+    recipes: list[Recipe] | None = None,
 ) -> Tuned:
     """Bring a study to so many trials, alone or beside other workers, within so many minutes, and return its best.
 
     `say` takes a log message and its arguments. The minutes end the asking; what runs is finished, and at least one
     trial is. `sampler_seed`, `seed` where None, must differ between workers that start together, or they ask for the
     same recipes. `facts` say what the study is of, to people and to later studies: without them it has no earlier one.
-    Raises ValueError for less than one trial, DatabaseAway where the study cannot be reached.
+    `recipes` are what it begins with; default: each family's own. Raises ValueError for less than one trial,
+    DatabaseAway where the study cannot be reached.
     """
     if trials < 1:
         raise ValueError(f"trials is {trials}: at least 1 is needed to have a best one")
     sampler_seed = seed if sampler_seed is None else sampler_seed
-    study = open_study(study_name, storage, sampler_seed, suggest, defaults(), facts)
+    study = open_study(study_name, storage, sampler_seed, suggest, recipes or defaults(), facts)
     deadline = time.monotonic() + minutes * 60
     evaluate: Callable[..., float] | None = None
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool, Heart(study, say) as heart:
@@ -108,9 +156,9 @@ def search(
                 asked = [study.ask() for _ in range(min(SIDE_BY_SIDE, trials - done - running))]
                 asked = [trial for trial in asked if _is_needed(study, trial, trials)]
                 heart.beat_for(asked)
-                recipes = [suggest(trial) for trial in asked]
-                tries = [pool.submit(evaluate, *recipe, trial) for recipe, trial in zip(recipes, asked, strict=True)]
-                for trial, (family, *_), attempt in zip(asked, recipes, tries, strict=True):
+                suggested = [suggest(trial) for trial in asked]
+                tries = [pool.submit(evaluate, *recipe, trial) for recipe, trial in zip(suggested, asked, strict=True)]
+                for trial, (family, *_), attempt in zip(asked, suggested, tries, strict=True):
                     error = attempt.result()
                     pruned = trial.should_prune()
                     state = TrialState.PRUNED if pruned else None
@@ -121,6 +169,7 @@ def search(
                 say("another worker took a trial of this one for dead; it is tried again: %s", late)
     answered = [t for t in study.get_trials(deepcopy=False) if t.state in ANSWERED][:trials]
     best = min((t for t in answered if t.state == TrialState.COMPLETE), key=lambda t: t.values[0])
+    study.set_user_attr(ANSWERED_TRIALS, len(answered))
     say("best of %d trials: %s, walk-forward RMSE %.4f", len(answered), best.params["family"], best.values[0])
     family, params, linear_share = suggest(optuna.trial.FixedTrial(best.params))
     params |= best.user_attrs
@@ -128,7 +177,7 @@ def search(
         {"number": t.number, "rmse": t.value, "pruned": t.state == TrialState.PRUNED, **t.params, **t.user_attrs}
         for t in answered
     ]
-    return Tuned(family, params, linear_share, best.values[0], history, study.user_attrs[BEGUN_FROM])
+    return Tuned(family, params, linear_share, best.values[0], history, study.user_attrs[BEGUN_FROM], dict(best.params))
 
 
 def suggest(trial: Any) -> tuple[str, dict[str, Any], float]:

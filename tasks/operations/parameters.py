@@ -117,6 +117,8 @@ RULES: dict[str, Rule] = {
     ),
     "seed": Rule("0 is usual", bounds={"minimum": 0, "maximum": MOST_SEED}),
     "minutes": Rule("inf sets no limit", "minutes", {"minimum": 0}),
+    "tune_every": Rule("7 is usual; 0 searches each time", "days", {"minimum": 0}),
+    "history_a_day": Rule("leave it out to read all at once", "years of release dates", {"minimum": 1, "maximum": 150}),
     "version": Rule("leave it out for the challenger", _NUMBER, {"minimum": 1}),
     "ship_to": _TARGETS,
     "to": _TARGETS,

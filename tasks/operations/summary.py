@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -17,6 +18,23 @@ from tasks.data.catalogue import read_catalogue
 from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
 from tasks.registry.versions import Version
+from tasks.release.targets.bento import ask_service, build_bento
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A movie, its rating if it has one, and what the champion's service answered."""
+
+    movie: dict[str, Any]
+    actual: float | None
+    answer: dict[str, Any]
+
+
+def ask_champion(champion: Version, source: str, today: date) -> Asked:
+    """Start the champion's service, ask it about the next movie to come out, and stop it."""
+    movie, actual = pick_movie(source, today)
+    (answer,) = ask_service(build_bento(champion), [movie])
+    return Asked(movie, actual, answer)
 
 
 def pick_movie(source: str, today: date) -> tuple[dict[str, Any], float | None]:
@@ -43,11 +61,10 @@ def summarise(
     trained: dict[str, Any],
     promotion: dict[str, Any],
     champion: Version,
-    movie: dict[str, Any],
-    actual: float | None,
-    answer: dict[str, Any],
+    asked: Asked,
 ) -> str:
     """Return the summary of a whole run as text."""
+    movie, actual, answer = asked.movie, asked.actual, asked.answer
     settings = get_settings()
     figures = registry.run_metrics(registry.find(str(trained["version"])))
     table = comparison(figures, f"{trained['family']} v{trained['version']}")

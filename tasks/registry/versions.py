@@ -140,25 +140,51 @@ def find(number_or_alias: str) -> Version:
 
 def current_champion() -> Version | None:
     """Return the champion, or None where there is none yet."""
+    return find_alias(CHAMPION)
+
+
+def find_alias(alias: str) -> Version | None:
+    """Return the version that an alias points to, or None where it points to none."""
     try:
-        return find(CHAMPION)
+        return find(alias)
     except LookupError:
         return None
 
 
-def find_trained(tags: dict[str, str]) -> Version | None:
-    """Return the newest version that carries all these tags and whose files are there, or None."""
+def all_versions() -> list[Version]:
+    """Return all versions of the model, oldest first."""
     from mlflow.exceptions import MlflowException
 
     try:
-        versions = client().search_model_versions(f"name = '{get_settings().model_name}'")
+        found = client().search_model_versions(f"name = '{get_settings().model_name}'")
     except MlflowException as error:
         if error.error_code not in NOT_FOUND:
             raise
-        return None
-    alike = [Version(int(v.version), v.run_id, dict(v.tags)) for v in versions if tags.items() <= v.tags.items()]
-    newest = sorted(alike, key=lambda version: version.number, reverse=True)
-    return next((version for version in newest if has_files(version)), None)
+        return []
+    return sorted((Version(int(v.version), v.run_id, dict(v.tags)) for v in found), key=lambda version: version.number)
+
+
+def delete_files(version: Version) -> None:
+    """Delete the files of a version, of its fits and of its run; its rows in the registry stay."""
+    mlflow_client = client()
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    run = mlflow_client.get_run(version.run_id)
+    places = [mlflow_client.get_logged_model(fit.model_id).artifact_location for fit in run.outputs.model_outputs]
+    for place in [*places, run.info.artifact_uri]:
+        files: Any = get_artifact_repository(place)
+        try:
+            files.delete_artifacts()
+        except MlflowException as error:
+            if error.error_code not in NOT_FOUND:
+                raise
+
+
+def find_trained(tags: dict[str, str]) -> Version | None:
+    """Return the newest version that carries all these tags and whose files are there, or None."""
+    alike = [version for version in all_versions() if tags.items() <= version.tags.items()]
+    return next((version for version in reversed(alike) if has_files(version)), None)
 
 
 def has_files(version: Version) -> bool:

@@ -25,6 +25,7 @@ from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from settings import get_settings
+from tasks.foundation.alerts import alert
 from tasks.foundation.run_log import log
 from tasks.foundation.store import open_store
 from tasks.release.targets.shipment import Shipment, Target
@@ -68,7 +69,20 @@ def add(event: Event, **facts: Any) -> Entry:
     record = Entry(event=event, at=datetime.now(UTC), by=_author(), model=get_settings().model_name, **facts)
     key = f"{FOLDER}{record.model}/{record.at:%Y-%m-%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:8]}.json"
     open_store(get_settings().store_uri).write(key, record.model_dump_json(indent=1).encode())
+    if event != "moving":
+        alert(words(record))
     return record
+
+
+def words(record: Entry) -> str:
+    """Return a record in words: movie-rating v7 was promoted (champion before: v5): it is better by 0.02 …"""
+    version = f"{record.model} v{record.to}" if record.to else f"{record.model}: nobody"
+    before = f" (champion before: v{record.previous})" if record.previous and record.event in MADE else ""
+    done = "failed to move" if record.event == "failed" else f"was {record.event}"
+    if record.event == "rolled back":
+        done = "is champion again, by a rollback"
+    where = f" [{', '.join(s.where for s in record.shipments)}]" if record.event == "shipped" else ""
+    return f"{version} {done}{before}{where}" + (f": {record.reason}" if record.reason else "")
 
 
 def read() -> list[Entry]:

@@ -21,6 +21,8 @@ from prefect.input import RunInput
 from models.evaluation import baselines, segments, split_by_release, usual_intervals
 from models.promotion import Gate, Verdict, decide
 from models.questions import RECORD, WAYS, views
+from settings import get_settings
+from tasks.foundation.alerts import alert
 from tasks.foundation.lease import Lease
 from tasks.foundation.run_log import log
 from tasks.learning.loading import read_movies
@@ -145,6 +147,8 @@ def approved(challenger: Version, reason: str) -> bool:
     The run leaves its worker meanwhile and starts again from the top when it is answered.
     """
     question = f"**{challenger.label}** passed every gate: {reason}. Approve, and it becomes champion."
+    if (runtime.flow_run.run_count or 1) == 1:  # not when it was answered and starts again
+        alert(f"{get_settings().model_name} {challenger.label} waits for approval: {reason}. {runtime.flow_run.ui_url}")
     answer: Any = suspend_flow_run(
         wait_for_input=Approval.with_initial_data(description=question, approve=False),
         timeout=7 * 86_400,

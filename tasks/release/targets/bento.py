@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,18 @@ def store_bento(version: Version) -> str:
     facts = ["--version", version.label, "--label", f"code={code}", "--arg", f"model={model_tag(version)}"]
     _bentoml("build", *facts, str(PROJECT))
     return tag
+
+
+def delete(labels: Collection[str]) -> int:
+    """Delete the bentos of versions, and their models in BentoML's store, where they are; return how many bentos."""
+    store, removed = Path(_home()), 0
+    for label in labels:
+        if (store / "bentos" / "premiere" / label).exists():
+            _bentoml("delete", f"premiere:{label}", "--yes")
+            removed += 1
+        if (store / "models" / get_settings().model_name / label).exists():
+            _bentoml("models", "delete", f"{get_settings().model_name}:{label}", "--yes")
+    return removed
 
 
 def require_todays_code(version: Version) -> None:

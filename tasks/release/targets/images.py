@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -148,6 +148,21 @@ def require_remote(address: str, digest: str) -> None:
     """Raise LookupError unless the registry has the image."""
     if _remote(engine(), address, login(address.partition("@")[0])) != digest:
         raise LookupError(f"{address} is gone from the registry: push it again from where it still is")
+
+
+def delete(addresses: Collection[str]) -> int:
+    """Delete images from the engine, where they are and nothing runs of them; return how many."""
+    removed = 0
+    client = engine() if addresses else None
+    for address in addresses:
+        if client and _local(client, address):
+            try:
+                client.images.remove(address)
+                removed += 1
+            except APIError as error:
+                if error.status_code != 409:  # in use
+                    raise
+    return removed
 
 
 def login(repository: str) -> dict[str, str] | None:
