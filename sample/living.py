@@ -57,7 +57,8 @@ UNTOLD: dict[str, Any] = {
     "revenue": 0,
 }
 LEADS = 2  # actors who are told before the others
-SHOCKS = ("genre", "currency", "cast")
+SHOCKS = ("genre", "currency", "cast", "scale")
+LASTING = {"cast": 365, "scale": 1}  # days; the others stay
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class World:
 
     `trend` is in rating points a year, for movies that come out from `since` on. `shocks` name their first day: "genre"
     renames one everywhere, "currency" gives budgets times a thousand to movies that are announced from then on, "cast"
-    tells none of those that are announced within a year.
+    tells none of those that are announced within a year, "scale" gives all ratings out of a hundred, on that day alone.
     """
 
     trend: float = 0.0
@@ -76,7 +77,7 @@ class World:
     def on(self, shock: str, day: date) -> bool:
         """Say whether a shock is on for what happens on a day."""
         first = self.shocks.get(shock, date.max)
-        return first <= day and (shock != "cast" or (day - first).days < 365)
+        return first <= day and (day - first).days < LASTING.get(shock, 10**6)
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ class Life:
             return {"vote_count": count, "vote_average": mean if count else 0.0}
         mean += self.world.trend * max((release - self.world.since).days, 0) / 365.25
         mean += self._drawn[1] * VOTE_NOISE * (count**-0.5 - final**-0.5)
-        return {"vote_count": count, "vote_average": round(min(max(mean, 0.5), 10.0), 3)}
+        scale = 10 if self.world.on("scale", day) else 1
+        return {"vote_count": count, "vote_average": round(min(max(mean, 0.5), 10.0) * scale, 3)}
 
 
 def lives(finished: Iterable[dict[str, Any]], world: World) -> list[Life]:

@@ -372,10 +372,15 @@ def catalogue_of(options: argparse.Namespace) -> Catalogue:
     if not options.today and not options.clock:
         made = generator.movies(today, count=options.movies, first=options.first)
         return Catalogue(read_bodies(options.files) if options.files else made)
+    return LivingCatalogue(lives_of(options), clock)
+
+
+def lives_of(options: argparse.Namespace) -> list[Life]:
+    """Return the lives of what is served, in the world that the options make."""
     finished = generator.movies(generator.LAST_DAY, count=options.movies, first=options.first)
     trend, since = options.trend or (0.0, date.max)
     world = World(trend, since, dict(options.shock))
-    return LivingCatalogue(living.lives(read_bodies(options.files) if options.files else finished, world), clock)
+    return living.lives(read_bodies(options.files) if options.files else finished, world)
 
 
 def main() -> None:

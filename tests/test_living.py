@@ -139,7 +139,7 @@ def test_the_server_turns_with_its_clock(tmdb: httpx.Client, clock: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--shock", "war=2026-01-01", "--today", "2026-01-01"], "none of genre, currency, cast"),
+        (["--shock", "war=2026-01-01", "--today", "2026-01-01"], "none of genre, currency, cast, scale"),
         (["--trend=-1=2026-01-01"], "give --today or --clock"),
     ],
 )

@@ -51,11 +51,6 @@ def open_study(
     `suggest` asks a trial for a recipe. Without `facts`, or as a refit, the study has no earlier one. Raises
     DatabaseAway.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", message="Heartbeat of storage")
     database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
     study = optuna.create_study(
         study_name=name,
@@ -164,6 +159,11 @@ def _open_database(url: str) -> RDBStorage:
 
     On a new one, workers that start together may trip over each other making its tables.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # The lock holds what is experimental in it; that we beat the heart ourselves is meant.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", message="Heartbeat of storage")
     options: dict[str, Any] = {"connect_args": {"timeout": LOCKED}} if url.startswith("sqlite") else {}
     database: RDBStorage = _patiently(RDBStorage, url, OPENING)(
         url, engine_kwargs=options | {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT, grace_period=GRACE

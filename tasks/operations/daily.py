@@ -175,7 +175,7 @@ async def _bury_the_dead() -> None:
     own, running = UUID(runtime.flow_run.id), _in_state(StateType.RUNNING)
     of_it = FlowRunFilterDeploymentId(any_=[UUID(runtime.deployment.id)])
     dead = [run for run in await _read(FlowRunFilter(deployment_id=of_it, state=running)) if run.id != own]
-    dead = [run for run in dead if _due(run) < runtime.flow_run.scheduled_start_time]
+    dead = [run for run in dead if _due(run) <= runtime.flow_run.scheduled_start_time]  # a later one waits its turn
     async with get_client() as client:
         for run in dead:
             children = FlowRunFilterParentFlowRunId(any_=[run.id])
