@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from benchmarks.live import Life
 
 MATURE, LATER, LEVEL = 50, timedelta(days=180), 0.9
+MIN_VOTES = 20  # of the daily deployment
 SETTLED = timedelta(days=40)  # what had its votes so long ago must have been collected
 
 
@@ -98,14 +99,14 @@ def judge(life: Life, sample: str) -> Report:
             }
         )
     outcomes = Counter(entry.event for entry in entries if entry.event != "moving")
+    happened = Counter(day.event for day in life.days if day.event)
+    seconds = served.seconds or [0.0]
     facts = {
         "champions": ", ".join(f"{count} {event}" for event, count in sorted(outcomes.items())),
         "versions that answered": ", ".join(f"{version}: {count}" for version, count in served.answered.items()),
         "requests": f"{served.total()} answered, {len(served.failed)} failed",
-        "slowest answer": f"{max(served.seconds, default=0):.2f} s, median {np.median(served.seconds or [0]) * 1e3:.0f} ms",
-        "what happened": ", ".join(
-            f"{count} × {event}" for event, count in Counter(d.event for d in life.days).items() if event
-        ),
+        "slowest answer": f"{max(seconds):.2f} s, median {np.median(seconds) * 1e3:.0f} ms",
+        "what happened": ", ".join(f"{count} × {event}" for event, count in happened.items()),
         "all movies judged": ", ".join(f"{name} {value}" for name, value in errors(predictions).items()),
     }
     return Report(months, facts, broken(life, lives), [_plot(months)])
@@ -120,7 +121,8 @@ def live_predictions(lives: dict[int, living.Life], then: date) -> pd.DataFrame:
     engine = connect()
     try:
         with engine.connect() as connection:
-            rows = pd.read_sql(sa.select(UPCOMING), connection)
+            found = connection.execute(sa.select(UPCOMING))
+            rows = pd.DataFrame(found.fetchall(), columns=list(found.keys()))
     finally:
         engine.dispose()
     rows = rows[rows["as_of"] < rows["release_date"]].sort_values("as_of").drop_duplicates("id", keep="last")
@@ -158,22 +160,20 @@ def broken(life: Life, lives: dict[int, living.Life]) -> list[str]:
     found = [f"{day.day}: {day.disagree}" for day in life.days if day.disagree]
     found += [f"a request failed: {words}" for words in life.people.asked.failed[:10]]
     store = open_store(get_settings().store_uri)
-    found += [
-        f"half a partition: {p.slice} of {p.logical_date}"
-        for p in list_partitions(store, "sample")
-        if not is_intact(store, p)
-    ]
+    for partition in list_partitions(store, "sample"):
+        if not is_intact(store, partition):
+            found.append(f"half a partition: {partition.slice} of {partition.logical_date}")
     for version in registry.all_versions():
         if "retired" not in version.tags and not registry.has_files(version):
             found.append(f"{version.label} of the registry has no files")
-    ids = read_catalogue(store, "sample")["id"].tolist()
-    found += [f"{count} records of movie {i}" for i, count in Counter(ids).items() if count > 1]
+    ids = Counter(read_catalogue(store, "sample")["id"].tolist())
+    found += [f"{count} records of movie {i}" for i, count in ids.items() if count > 1]
     today = life.days[-1].day
+    then = today - SETTLED
     for movie_id, one in lives.items():
-        then = today - SETTLED
-        if movie_id in one.ids(then) and movie_id in one.ids(today) and one.release and one.release < then:
-            if one.body(movie_id, then)["vote_count"] >= 20 and movie_id not in set(ids):
-                found.append(f"movie {movie_id} of {one.release} was never collected")
+        known = all(movie_id in one.ids(day) for day in (then, today)) and one.release and one.release < then
+        if known and one.body(movie_id, then)["vote_count"] >= MIN_VOTES and movie_id not in ids:
+            found.append(f"movie {movie_id} of {one.release} was never collected")
     return found
 
 
