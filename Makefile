@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast coverage check lint serve ui bench container-push deploy image rollback ledger purge clean lock
+.PHONY: help run test test-fast coverage check lint serve ui bench live container-push deploy image rollback ledger purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
@@ -57,6 +57,9 @@ image:  ## the image of the flows, for the docker work pool; needs Docker
 
 bench: .venv/dev  ## measure speed and memory
 	@$(BIN)/python -m benchmarks
+
+live: .venv/dev  ## simulated days on real servers, with faults, under load; ARGS="--days 90"
+	@$(BIN)/python -m benchmarks.live $(ARGS)
 
 purge: .venv/run  ## remove all content of TMDB from the store, the warehouse and Prefect's artifacts
 	@$(BIN)/python -m tasks.data.purging

@@ -12,12 +12,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import optuna
+import psutil
 import pytest
 from conftest import free_port
 from mlflow import MlflowClient
@@ -30,7 +33,8 @@ PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
@@ -100,7 +104,7 @@ def test_everything_of_prefect_yaml_is_deployed(prefect: dict[str, str]) -> None
     assert collect["schedules"][0]["schedule"] == {"cron": "0 5 * * *", "timezone": "UTC", "day_or": True}
     assert collect["tags"] == ["premiere", "collect"]
     assert collect["description"]
-    parameters = {"start", "end", "min_votes", "source", "max_refused", "years"}
+    parameters = {"start", "end", "min_votes", "source", "max_refused", "years", "history_a_day"}
     assert set(collect["parameter_openapi_schema"]["properties"]) == parameters
     active = {d["name"] + " " + d["entrypoint"] for d in deployed.values() for s in d["schedules"] if s["active"]}
     assert active == {"daily flows/pipeline.py:run_pipeline"}  # two clocks for one day's work would run it twice
@@ -290,3 +294,49 @@ def test_a_run_lost_in_pending_frees_its_pool_and_a_webhook_hears_of_it(prefect:
     assert "Crashed" in heard[0]["text"]
     assert f"/flow-runs/flow-run/{lost}" in heard[0]["text"]
     hook.shutdown()
+
+
+def schedule(environment: dict[str, str], deployment: str, when: datetime, **parameters: Any) -> str:
+    """Let a run be due at a moment; return its id."""
+    api, due = environment["PREFECT_API_URL"], {"scheduled_time": when.isoformat()}
+    asked = {"parameters": parameters, "state": {"type": "SCHEDULED", "state_details": due}}
+    found = httpx.get(f"{api}/deployments/name/{deployment}").json()
+    return str(httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json=asked).json()["id"])
+
+
+@pytest.mark.timeout(1200)
+def test_a_daily_run_that_died_is_gone_on_with_and_missed_days_cost_one_run(prefect: dict[str, str]) -> None:
+    """The worker dies with its run, so that nobody tells Prefect; three days later all of them are due at once."""
+    now, small = datetime.now(UTC), {"start": "2016-01-01", "end": "2026-12-31", "trials": 3}
+    died = schedule(prefect, "premiere/daily", now - timedelta(days=3), **small)
+    wait_for(prefect, died, "RUNNING")
+    killed: list[int] = []
+    while not killed:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == died and process.pid not in killed:
+                    killed.append(process.pid)
+    family = [one for pid in killed for one in [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]]
+    worker = next(p for one in family for p in one.parents() if "worker" in p.cmdline())
+    for one in [worker, *family]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    assert flow_run(prefect, died)["state"]["type"] == "RUNNING"
+    days = [schedule(prefect, "premiere/daily", now - timedelta(days=n), **small) for n in (2, 1, 0)]
+    again = subprocess.Popen(
+        [PREFECT, "worker", "start", "--pool", "premiere"],
+        env=prefect, cwd=prefect["PREFECT_HOME"], start_new_session=True,
+    )  # fmt: skip
+    try:
+        ended = [wait_for(prefect, run, "COMPLETED", seconds=900)["state"] for run in days]
+    finally:
+        stop(again)
+    assert [state["name"] for state in ended] == ["Overtaken", "Overtaken", "Completed"]
+    dead = flow_run(prefect, died)["state"]
+    assert dead["type"] == "CRASHED"
+    assert "its process is gone" in dead["message"]
+    artifacts = httpx.post(f"{prefect['PREFECT_API_URL']}/artifacts/latest/filter", json={}).json()
+    (steps,) = [json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "daily"]
+    assert {step["step"]: step["outcome"] for step in steps} == dict.fromkeys(
+        ("collect", "train", "promote", "predict", "ask", "tidy up"), "done"
+    )
