@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -166,6 +167,15 @@ class Settings(BaseSettings):
         if info.field_name in ("project_home", "recorded_data"):  # nothing is kept there
             return PROJECT / value.expanduser()
         return _anchored(value, info)
+
+    @field_validator("sample_options")
+    @classmethod
+    def _words(cls, value: str) -> str:
+        try:
+            shlex.split(value)
+        except ValueError:
+            raise ValueError("must be options of a command line, with each quotation mark closed") from None
+        return value
 
     @field_validator("tmdb_base_url")
     @classmethod

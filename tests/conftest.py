@@ -51,7 +51,7 @@ TODAY = date(2026, 6, 30)
 
 # What takes its time: a test that asks for one of these, or lies in one of these files, is not fast.
 SLOW_FIXTURES = {"prefect_api", "_world", "service", "docker_engine", "postgres", "server", "seaweed", "prefect"}
-SLOW_FILES = {"test_default_world", "test_estimator", "test_tether", "test_bento", "test_tuning", "test_ecs"}
+SLOW_FILES = {f"test_{name}" for name in ("default_world", "estimator", "life", "tether", "bento", "tuning", "ecs")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,8 @@ WRONG = {
     "tmdb_base_url": f"http://user:{MARK}@127.0.0.1/3",
     "tmdb_rate": MARK,
     "tmdb_max_age_days": MARK,
+    "sample_options": f"--token 'it is {MARK}",
+    "alert_block": f"https://hooks.example/{MARK}",
     "imdb_base_url": f"https://user:{MARK}@mirror.example",
     "store_uri": f"s3://KEY:{MARK}@bucket/prefix",
     "warehouse_url": f"mysql://premiere:{MARK}@db.example/movies",

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from tasks.data.windows import Window, cache_days, change_windows, release_windows, split
+from tasks.data.windows import Window, cache_days, change_windows, one_day_further, release_windows, split
 
 LOGICAL = date(2026, 6, 15)
 
@@ -79,3 +79,12 @@ def test_changes_are_asked_for_in_ranges_of_14_days_without_a_hole() -> None:
 )
 def test_ratings_are_refreshed_less_often_as_movies_age(start: str, end: str, days: int) -> None:
     assert cache_days(date.fromisoformat(start), date.fromisoformat(end), LOGICAL) == days
+
+
+def test_a_history_that_is_read_so_many_years_a_day_goes_further_back_each_day_and_ends() -> None:
+    day, known, starts = date(2026, 11, 28), None, []
+    for _ in range(6):
+        known = one_day_further(day, 5, known)
+        starts.append(known.year)
+    assert starts == [2022, 2017, 2012, 2007, 2006, 2006]
+    assert one_day_further(day, 5, date(1990, 1, 1)) == date(1990, 1, 1)  # what is known is kept up
