@@ -69,6 +69,7 @@ class Predictions:
 
     ratings: ArrayLike
     intervals: Intervals
+    linear: ArrayLike | None = None  # what its linear member alone says (n)
 
 
 @dataclass(frozen=True)

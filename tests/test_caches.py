@@ -65,6 +65,10 @@ CACHES: dict[str, tuple[str, str]] = {
         "source, movies, split, code, store, its files",
         "test_a_table_is_of_its_movies_their_split_the_code_and_the_store",
     ),
+    "versions of past days": (
+        "source, movies, recipe, seed, code, the day, the file's content",
+        "test_what_is_kept_is_of_its_movies_recipe_seed_and_code",
+    ),
     "IMDb's partition": ("the logical date", "test_imdb_of_another_day_is_read_anew"),
     "model in BentoML's store": ("version, SHA-256", "test_a_model_of_another_version_or_content_is_imported_anew"),
     "bento": (

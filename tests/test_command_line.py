@@ -14,6 +14,18 @@ from settings import PROJECT
 from tasks.operations.command_line import run_from_shell
 
 
+class Span:
+    """A flow of a span of days."""
+
+    @staticmethod
+    def fn(start: date | None = None, end: date | None = None) -> tuple[date | None, date | None]:
+        """Do a thing."""
+        return start, end
+
+    def __call__(self, **options: Any) -> Any:
+        return self.fn(**options)
+
+
 class FakeFlow:
     """Only what the command line needs of a flow: its function, and to be called."""
 
@@ -44,6 +56,20 @@ def test_options_are_the_parameters_with_their_types(prefect_api: None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("argv", "start", "end"),
+    [
+        ("--start 2019-01 --end 2024-02", date(2019, 1, 1), date(2024, 2, 29)),
+        ("--start 2019-12 --end 2023-12", date(2019, 12, 1), date(2023, 12, 31)),
+        ("--start 2019-01-15 --end 2023-12-01", date(2019, 1, 15), date(2023, 12, 1)),
+    ],
+)
+def test_a_month_is_its_first_day_to_start_and_its_last_to_end(
+    argv: str, start: date, end: date, prefect_api: None
+) -> None:
+    assert run_from_shell(Span(), argv.split()) == (start, end)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("argv", "name", "value"),
     [
         ("--ship-to a b --approve", "ship_to", ["a", "b"]),  # as many as there are, up to the next option
@@ -66,6 +92,11 @@ def test_lists_take_words_and_flags_need_none(argv: str, name: str, value: Any, 
         ("train.train_model", "--trials 60 --as-of 2024-01-01", {"trials": 60, "as_of": date(2024, 1, 1)}),
         ("collect.collect_movies", "--years 40", {"years": 40}),
         ("ship.ship_model", "--to registry", {"to": ["registry"]}),
+        (
+            "replay.replay_policy",
+            "--start 2019-01 --end 2023-12 --every 30",
+            {"start": date(2019, 1, 1), "end": date(2023, 12, 31), "every": 30, "trials": None},
+        ),
     ],
 )
 def test_the_commands_of_the_documents_say_what_they_said(
@@ -96,7 +127,9 @@ def test_a_target_that_there_is_none_of_is_refused_with_those_there_are(capsys: 
     assert "registry" in said
 
 
-@pytest.mark.parametrize("bad", ["--start 2020-13-01", "--trials x", "--approve maybe", "--unknown 1"])
+@pytest.mark.parametrize(
+    "bad", ["--start 2020-13-01", "--start 2020-13", "--trials x", "--approve maybe", "--unknown 1"]
+)
 def test_bad_options_are_named(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run_from_shell(FakeFlow(), bad.split())  # type: ignore[arg-type]
@@ -110,6 +143,7 @@ def test_bad_options_are_named(bad: str, capsys: pytest.CaptureFixture[str]) -> 
         ("flows.train", ["--trials", "--as-of", "--source", "--seed"]),
         ("flows.promote", ["--version"]),
         ("flows.pipeline", ["--start", "--trials", "--as-of"]),
+        ("flows.replay", ["--start", "--end", "--every", "--trials"]),
     ],
 )
 def test_every_flow_has_help(module: str, options: list[str]) -> None:

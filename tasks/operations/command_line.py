@@ -9,6 +9,7 @@ import re
 import types
 import typing
 import warnings
+from calendar import monthrange
 from datetime import date
 from typing import Any
 
@@ -18,6 +19,8 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.utilities.callables import parameter_docstrings
 
 from tasks.foundation.prefect_server import wait_for_prefect
+
+MONTH = re.compile(r"\d{4}-\d{2}")
 
 
 def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
@@ -32,6 +35,8 @@ def run_from_shell(flow: Flow[..., Any], argv: list[str] | None = None) -> Any:
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         kind, choices, many = _kind(hints[name])
+        if kind is _day and name == "end":
+            kind = _last_day
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind if kind is not bool else _truth,
@@ -81,10 +86,17 @@ def _kind(hint: Any) -> tuple[Any, list[Any] | None, bool]:
 
 
 def _day(text: str) -> date:
+    """Read a date; a month alone is its first day."""
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(f"{text}-01" if MONTH.fullmatch(text) else text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2024-01-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2024-01-31 or a month like 2024-01") from None
+
+
+def _last_day(text: str) -> date:
+    """Read a date; a month alone is its last day."""
+    day = _day(text)
+    return day.replace(day=monthrange(day.year, day.month)[1]) if MONTH.fullmatch(text) else day
 
 
 def _truth(text: str) -> bool:

@@ -127,6 +127,7 @@ RULES: dict[str, Rule] = {
     "interval_margin": Rule(_MARGIN, "a share", {"minimum": 0, "maximum": 1}),
     "refresh_days": Rule("30 is usual", "days", {"minimum": 1}),
     "refresh_margin": Rule(_MARGIN, "rating points", {"exclusiveMinimum": 0, "maximum": 1}),
+    "every": Rule("30 is usual", "days", {"minimum": 1}),
     "years": Rule("20 is usual", "years", {"minimum": 1, "maximum": 150}),
     "leave": Rule("leave it out for the champion", _NUMBER, {"minimum": 1}),
     "coverage_margin": Rule(_MARGIN, "a share", {"minimum": 0, "exclusiveMaximum": 0.5}),

@@ -72,7 +72,7 @@ class Scored:
     @property
     def predictions(self) -> Predictions:
         """What the gate takes."""
-        return Predictions(self.ratings, self.intervals)
+        return Predictions(self.ratings, self.intervals, self.linear)
 
     def part(self, first: int, count: int) -> Scored:
         """Return what was said of so many movies, from one on."""

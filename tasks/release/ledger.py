@@ -24,6 +24,7 @@ from prefect import runtime
 from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from models.comparing import count_looks
 from settings import get_settings
 from tasks.foundation.alerts import alert
 from tasks.foundation.run_log import log
@@ -37,7 +38,6 @@ MADE = ("promoted", "refreshed", "rolled back", "adopted", "restored")  # what m
 ENDS = (*MADE, "failed")  # of a move
 FOLDER = "ledger/"
 COPIED = 50  # records that were read one by one before the copy is renewed
-LOOK = "look"  # the figure of a comparison that counts as a look at the champion
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{6}Z-[0-9a-f]{8}\.json$")
 
 
@@ -131,9 +131,8 @@ def champions(records: list[Entry]) -> list[int]:
 
 def looks(records: list[Entry], champion: int, challenger: int) -> int:
     """Return which comparison with a champion that of a challenger is, from 1: each challenger counts once."""
-    seen = [r.to for r in records if r.event == "rejected" and r.previous == champion and LOOK in r.figures]
-    order = list(dict.fromkeys(seen))
-    return (order.index(challenger) if challenger in order else len(order)) + 1
+    refused = [(r.to, r.figures) for r in records if r.event == "rejected" and r.previous == champion and r.to]
+    return count_looks(refused, challenger)
 
 
 def shipments(records: list[Entry], version: int) -> dict[Target, Shipment]:

@@ -18,9 +18,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 
-from models.evaluation import baselines, segments, split_by_release, usual_intervals
-from models.promotion import Gate, Verdict, decide
-from models.questions import RECORD, WAYS, views
+from models.comparing import decide_on, split_unseen
+from models.promotion import Gate, Verdict
+from models.questions import RECORD, views
 from settings import get_settings
 from tasks.foundation.alerts import alert
 from tasks.foundation.lease import Lease
@@ -70,12 +70,9 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
         return _kept(reason.format(challenger.label, challenger.tags["source"], champion.tags["source"]))
     as_of = pd.Timestamp(challenger.tags["as_of"])
     movies = read_movies(challenger.tags["source"], _known_on(challenger).date())  # what it learned from itself
-    train, holdout = split_by_release(movies, as_of)
-    until = [v.tags["judged_until"] for v in (challenger, champion) if v]
-    unseen = holdout[holdout["release_date"] > pd.Timestamp(max(until))]
+    train, unseen = split_unseen(movies, as_of, [v.tags["judged_until"] for v in (challenger, champion) if v])
     if unseen.empty:
         return _kept(f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
-    actual = unseen["vote_average"].to_numpy(dtype=float)
     new, old = _score_as_asked(challenger, unseen), None
     if champion:
         try:
@@ -85,18 +82,16 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
                 f"the champion {champion.label} cannot be compared with: {error}. Bring its files back from the "
                 "registry's backup, or roll back to a version that has its own"
             )
-    verdict = decide(
-        actual,
-        new[RECORD].predictions,
-        baselines(train, unseen, new[RECORD].linear),
-        old[RECORD].predictions if old else None,
-        segments(unseen),
+    verdict = decide_on(
+        train,
+        unseen,
+        {way: said.predictions for way, said in new.items()},
+        {way: said.predictions for way, said in old.items()} if old else None,
         gate,
         look=ledger.looks(ledger.read(), champion.number, challenger.number) if champion else 1,
         learned_days=(_known_on(challenger) - _known_on(champion)).days if champion else 0,
-        usual=usual_intervals(train, unseen, new[RECORD].intervals),
-        asked={way: (new[way].predictions, old[way].predictions if old else None) for way in WAYS},
     )
+    actual = unseen["vote_average"].to_numpy(dtype=float)
     return verdict, verdict_plot(actual, new[RECORD].ratings, old[RECORD].ratings if old else None)
 
 
