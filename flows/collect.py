@@ -46,6 +46,7 @@ def collect_movies(
     max_refused: float = 0.05,
     years: int | None = None,
     history_a_day: int | None = None,
+    as_of: date | None = None,
 ) -> dict[str, int]:
     """Collect movies released from `start` to `end`, both inclusive, as of the run's scheduled date.
 
@@ -62,10 +63,12 @@ def collect_movies(
         max_refused: largest share of movies that may not fit the declared schema before the run stops.
         years: how many years before the scheduled date to begin; default: 20.
         history_a_day: in the daily run, so many years further back than on the days before; default: all at once.
+        as_of: the day that is collected for: what is read is kept as of it; default: the scheduled date.
     """
     check_parameters(**locals())
     settings, log = get_settings(), get_run_logger()
-    logical_date, daily = runtime.flow_run.scheduled_start_time.date(), start is None and end is None and years is None
+    logical_date = as_of or runtime.flow_run.scheduled_start_time.date()
+    daily = start is None and end is None and years is None
     source = source or source_to_collect(settings)
     if source == "sample":
         unset = "" if settings.tmdb_api_token else "TMDB_API_TOKEN is not set: "

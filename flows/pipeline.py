@@ -77,18 +77,20 @@ def run_pipeline(
     steps = Steps()
     trained, promotion, answer = None, None, None
     with alone(minutes):
-        collected = steps.take("collect", collect_movies, start, end, min_votes, source, history_a_day=history_a_day)
+        window = {"start": start, "end": end, "min_votes": min_votes, "history_a_day": history_a_day}
+        collected = steps.take("collect", collect_movies, **window, source=source, as_of=today)
         if has_movies(get_settings(), source):
             steps.may_wait = (TooLittleHistory,) if history_a_day else ()
-            trained = steps.take("train", train_model, trials, as_of, source, minutes=minutes, tune_every=tune_every)
+            search = {"trials": trials, "minutes": minutes, "tune_every": tune_every}
+            trained = steps.take("train", train_model, **search, source=source, as_of=as_of or today)
         if trained:
             promote = ask_a_person if require_approval else promote_model
             promotion = steps.take("promote", promote, trained["version"], ship_to)
         champion = current_champion()
         if champion:
-            steps.take("predict", predict_upcoming, source)
+            steps.take("predict", predict_upcoming, source, today)
             answer = steps.take("ask", ask_champion, champion, source, today)
-        steps.take("tidy up", keep_house)
+        steps.take("tidy up", keep_house, today)
         steps.show()
     if steps.failures:
         raise StepsFailed(steps.failures)

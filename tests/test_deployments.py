@@ -104,7 +104,7 @@ def test_everything_of_prefect_yaml_is_deployed(prefect: dict[str, str]) -> None
     assert collect["schedules"][0]["schedule"] == {"cron": "0 5 * * *", "timezone": "UTC", "day_or": True}
     assert collect["tags"] == ["premiere", "collect"]
     assert collect["description"]
-    parameters = {"start", "end", "min_votes", "source", "max_refused", "years", "history_a_day"}
+    parameters = {"start", "end", "min_votes", "source", "max_refused", "years", "history_a_day", "as_of"}
     assert set(collect["parameter_openapi_schema"]["properties"]) == parameters
     active = {d["name"] + " " + d["entrypoint"] for d in deployed.values() for s in d["schedules"] if s["active"]}
     assert active == {"daily flows/pipeline.py:run_pipeline"}  # two clocks for one day's work would run it twice
