@@ -1,6 +1,7 @@
 """Real servers on loopback: PostgreSQL, S3 (SeaweedFS), Prefect with a worker, MLflow, two services, HAProxy.
 
-Each is a family of processes that can be killed and started again. What they keep lies in one folder.
+Each is a family of processes that can be killed and started again, and that ends with whoever started it. What they
+keep lies in one folder.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from settings import PROJECT, Settings
+from tasks.foundation.tether import tethered
 from tasks.release.targets.bento import free_port
 
 BIN = Path(sys.executable).parent
@@ -46,8 +48,9 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it is ready; raises RuntimeError with its last words where it ends or takes long."""
         with self.log.open("ab") as log:
+            command, pipe = tethered(*self.command), subprocess.PIPE
             self.process = subprocess.Popen(
-                self.command, env=self.environment, cwd=self.cwd, stdout=log, stderr=log, start_new_session=True
+                command, env=self.environment, cwd=self.cwd, stdin=pipe, stdout=log, stderr=log
             )
         deadline = time.monotonic() + START
         while not self.ready():
