@@ -308,7 +308,7 @@ def schedule(environment: dict[str, str], deployment: str, when: datetime, **par
 def test_a_daily_run_that_died_is_gone_on_with_and_missed_days_cost_one_run(prefect: dict[str, str]) -> None:
     """The worker dies with its run, so that nobody tells Prefect; three days later all of them are due at once."""
     now, small = datetime.now(UTC), {"start": "2016-01-01", "end": "2026-12-31", "trials": 3}
-    died = schedule(prefect, "premiere/daily", now - timedelta(days=3), **small)
+    died = schedule(prefect, "premiere/daily", now - timedelta(days=12), **small)
     wait_for(prefect, died, "RUNNING")
     killed: list[int] = []
     while not killed:
@@ -322,7 +322,7 @@ def test_a_daily_run_that_died_is_gone_on_with_and_missed_days_cost_one_run(pref
         with suppress(psutil.NoSuchProcess):
             one.kill()
     assert flow_run(prefect, died)["state"]["type"] == "RUNNING"
-    days = [schedule(prefect, "premiere/daily", now - timedelta(days=n), **small) for n in (2, 1, 0)]
+    days = [schedule(prefect, "premiere/daily", now - timedelta(days=n), **small) for n in (11, 10, 9)]
     again = subprocess.Popen(
         [PREFECT, "worker", "start", "--pool", "premiere"],
         env=prefect, cwd=prefect["PREFECT_HOME"], start_new_session=True,
@@ -340,3 +340,7 @@ def test_a_daily_run_that_died_is_gone_on_with_and_missed_days_cost_one_run(pref
     assert {step["step"]: step["outcome"] for step in steps} == dict.fromkeys(
         ("collect", "train", "promote", "predict", "ask", "tidy up"), "done"
     )
+    day = str((now - timedelta(days=9)).date())  # each step is of the run's own day
+    store = Path(prefect["STORE_URI"]) / "sample"
+    assert list((store / "movies" / day).glob("*.json"))
+    assert (store / "upcoming" / f"{day}.parquet").exists()
