@@ -1,7 +1,7 @@
-# Everything but the service: Prefect's server and worker, MLflow's server, the flows. See docker-compose.yml.
+# Prefect's server and worker, MLflow's server, the flows, and the stack's service. See docker-compose.yml.
 FROM python:3.11-slim
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends libgomp1 \
+ && apt-get install --yes --no-install-recommends curl libgomp1 \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY requirements.txt .
@@ -20,4 +20,5 @@ USER premiere
 # docker build --build-arg SOURCE_COMMIT=$(git rev-parse HEAD): an image has no checkout to ask
 ARG SOURCE_COMMIT=unknown
 ENV SOURCE_COMMIT=$SOURCE_COMMIT
-ENV PYTHONUNBUFFERED=1 DATA_HOME=/data
+# Two arenas: glibc would keep one for each thread, and their sum is what a memory limit counts.
+ENV PYTHONUNBUFFERED=1 DATA_HOME=/data MALLOC_ARENA_MAX=2

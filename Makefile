@@ -4,12 +4,27 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
+COMPOSE ?= docker compose
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast coverage check lint serve ui bench live container-push deploy image rollback ledger purge clean lock
+.PHONY: help up down status logs run test test-fast coverage check lint serve ui bench live container-push deploy image rollback ledger purge clean lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?(.*)/  make \1\t\2/' | expand -t 18
+
+up:  ## the whole of Premiere in Docker, living by itself; options in ARGS="--scale service=2"
+	@sh deploy/stack/passwords.sh
+	@SOURCE_COMMIT=$$(git rev-parse HEAD 2>/dev/null) $(COMPOSE) up --build --detach --wait $(ARGS)
+	@echo "http://$$($(COMPOSE) port front 3000)/ui/ rates movies once the first model is made; make status says how far it is"
+
+down:  ## stop it; what it keeps stays in its volumes
+	@$(COMPOSE) down
+
+status:  ## what runs of it, which champion, the last and the next runs, the disk
+	@COMPOSE="$(COMPOSE)" $(PYTHON) -m tasks.operations.status
+
+logs:  ## its logs, until Ctrl-C; one part's with ARGS=worker
+	@$(COMPOSE) logs --follow --tail 100 $(ARGS)
 
 run: .venv/run  ## the main job: collect, train, promote, serve once; options in ARGS="--trials 60"
 	@$(BIN)/python -m flows.pipeline $(ARGS)

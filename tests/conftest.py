@@ -29,6 +29,7 @@ import pandas as pd
 import pytest
 import uvicorn
 from botocore.exceptions import BotoCoreError, ClientError
+from playwright.sync_api import Browser, sync_playwright
 from skops import io as skops_io
 
 from models.body import record
@@ -357,6 +358,17 @@ def s3_store(seaweed: str, monkeypatch: pytest.MonkeyPatch) -> Store:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     return open_store(f"s3://movies/{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("Chromium is not here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ let tokenGiven = null;
 class Refused extends Error {
   constructor(status, body, wait) {
     super(status === 429 ? t('slow') : body?.error || t('failed', { e: status }));
-    Object.assign(this, { status, errors: body?.errors || [], wait });
+    Object.assign(this, { status, errors: body?.errors || [], wait, waiting: body?.waiting });
   }
 }
 

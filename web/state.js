@@ -3,7 +3,7 @@
 
 export const state = {
   lang: 'en', level: 0.9, answer: null, movie: null, tmdb: null, sentiment: null, errors: {}, failure: null, stale: false,
-  busy: false, kept: [], allReasons: false, model: null, metrics: {},
+  busy: false, kept: [], allReasons: false, model: null, metrics: {}, waiting: null,
 };
 
 const news = new EventTarget();

@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import numpy as np
@@ -235,29 +235,28 @@ def running(bento: str, port: int | None = None) -> Iterator[str]:
             server.terminate()  # then the tether is let go of: what does not end within its grace is killed
 
 
-def serve_command(bento: str, port: int) -> list[str]:
-    """Return the command that serves a bento on loopback."""
-    return [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
+def serve_command(bento: str, port: int, host: str = "127.0.0.1") -> list[str]:
+    """Return the command that serves a bento, on loopback where no other address is named."""
+    return [sys.executable, "-m", "bentoml", "serve", bento, "--host", host, "--port", str(port)]
 
 
 @contextmanager
 def home_of_its_own(bento: str, port: int) -> Iterator[dict[str, str]]:
     """Yield the environment of a service on this port: see `make_home`; the folder goes with the block."""
-    home = make_home(bento, port)
+    home = make_home(bento, _served(port))
     try:
         yield {"BENTOML_HOME": str(home)}
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def make_home(bento: str, port: int) -> Path:
-    """Make a folder that is BentoML's home to the one service on this port, and return it.
+def make_home(bento: str, home: Path) -> Path:
+    """Make a folder that is BentoML's home to one service, and return it.
 
     BentoML keeps a service's metrics in its home and empties them when the next one starts there. The bento is a copy,
     so that it may be built anew meanwhile; the models are those of BENTOML_HOME.
     """
     store, name, version = Path(_home()), *bento.split(":")
-    home = store / "served" / str(port)
     built = store / "bentos" / name / version
     if not built.exists():
         raise RuntimeError(f"{bento} is not in BentoML's store {store}: promote {version} again to build it")
@@ -265,6 +264,10 @@ def make_home(bento: str, port: int) -> Path:
     shutil.copytree(built, home / "bentos" / name / version)
     (home / "models").symlink_to(store / "models")
     return home
+
+
+def _served(port: int) -> Path:
+    return Path(_home()) / "served" / str(port)
 
 
 def store_champion() -> str:
@@ -286,10 +289,15 @@ def serve_champion() -> None:
             raise RuntimeError(f"port {settings.service_port} is in use: stop what runs there, or set SERVICE_PORT")
     bento = store_bento(registry.find(registry.CHAMPION))
     print(f"{bento} on http://127.0.0.1:{settings.service_port} (Ctrl-C stops it)", flush=True)
-    command = serve_command(bento, settings.service_port)
+    become(bento, settings.service_port, _served(settings.service_port))
+
+
+def become(bento: str, port: int, home: Path, host: str = "127.0.0.1") -> NoReturn:
+    """Become the service of a bento, with a folder as its home: this process is it from now on."""
+    command = serve_command(bento, port, host)
     # The bento is a copy elsewhere: it is told where the project's things are.
-    places = {"WAREHOUSE_URL": settings.warehouse_url.get_secret_value(), "PROJECT_HOME": str(PROJECT)}
-    places["BENTOML_HOME"] = str(make_home(bento, settings.service_port))
+    places = {"WAREHOUSE_URL": get_settings().warehouse_url.get_secret_value(), "PROJECT_HOME": str(PROJECT)}
+    places["BENTOML_HOME"] = str(make_home(bento, home))
     os.execve(command[0], command, environment() | places)  # noqa: S606 (our own interpreter)
 
 
