@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -15,9 +16,14 @@ import optuna
 import pandas as pd
 import pytest
 from conftest import TODAY, World, another_version
+from prefect import flow, get_client
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.states import Completed, Running, Scheduled, State
 
 from settings import get_settings
 from tasks.foundation.alerts import alert
+from tasks.foundation.clock import now
 from tasks.foundation.lease import Taken, lease
 from tasks.foundation.store import open_store
 from tasks.learning.tuning import known_recipes, search
@@ -192,3 +198,35 @@ def test_housekeeping_is_done_twice_and_one_place_that_fails_keeps_no_other(
     with pytest.raises(RuntimeError, match="bentos: integer division"):
         keep_house(TODAY)
     assert taken == [TODAY]
+
+
+def test_ended_runs_of_two_months_ago_go_with_what_they_showed(prefect_api: None) -> None:
+    @flow
+    def shows() -> None: ...
+
+    async def runs() -> dict[str, str]:
+        """Names of what is left."""
+        async with get_client() as client:
+            found = await client.read_flow_runs()
+            shown = await client.read_artifacts(
+                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["retention-test"]))
+            )
+            return {run.name: "" for run in found} | {str(artifact.flow_run_id): "shown" for artifact in shown}
+
+    async def begin(name: str, days: int, state: State[Any]) -> Any:
+        async with get_client() as client:
+            due = Scheduled(scheduled_time=now() - timedelta(days=days))
+            run = await client.create_flow_run(shows, name=name, state=due)
+            await client.set_flow_run_state(run.id, state, force=True)
+            await client.create_artifact(ArtifactCreate(key="retention-test", type="markdown", flow_run_id=run.id))
+            return run.id
+
+    old = asyncio.run(begin("old", 61, Completed()))
+    recent = asyncio.run(begin("recent", 59, Completed()))
+    lasting = asyncio.run(begin("lasting", 61, Running()))
+    assert retention.PLACES["runs"](now().date()) == 1
+    left = asyncio.run(runs())
+    assert "old" not in left
+    assert {"recent", "lasting"} <= left.keys()
+    assert str(old) not in left
+    assert left[str(recent)] == left[str(lasting)] == "shown"
