@@ -26,6 +26,7 @@ from models.questions import RECORD
 VOTES_FOR_HALF_WEIGHT = 20.0
 YEARS_FOR_HALF_WEIGHT = 10.0
 MOST_TREES, PATIENCE = 1000, 50  # of a booster that stops early, and for how many without gain it goes on
+TUNING_YEARS = 4  # that a recipe is judged on
 FEWEST_MOVIES = 100  # with enough votes; with fewer of them, all that are rated are learned from
 
 

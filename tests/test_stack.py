@@ -172,6 +172,7 @@ def stack(docker_engine: docker.DockerClient, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.docker
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_from_nothing_to_a_prediction_and_back_after_kills(stack: Stack, docker_engine: docker.DockerClient) -> None:
     begun = time.monotonic()

@@ -12,13 +12,13 @@ from prefect.artifacts import create_table_artifact
 from models.contract import check_size
 from models.evaluation import split_by_release, walk_forward
 from models.features import MIN_VOTES
+from models.folds import TUNING_YEARS
 from models.movie import INPUTS
 from settings import get_settings
 from tasks.data.catalogue import Batch, Catalogue, list_partitions, open_catalogue
 from tasks.foundation.retrying import RETRIED
 from tasks.foundation.run_log import log
 from tasks.foundation.store import Store, open_store
-from tasks.learning.tuning import TUNING_YEARS
 
 
 class ContractBroken(Exception):

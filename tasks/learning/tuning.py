@@ -30,7 +30,7 @@ from prefect import get_run_logger, task
 
 from models.estimator import FAMILIES, RatingModel
 from models.feature_table import FeatureTable
-from models.folds import make_folds, trees_needed
+from models.folds import TUNING_YEARS, make_folds, trees_needed
 from tasks.learning.studies import (
     ANSWERED_TRIALS,
     BEGUN_FROM,
@@ -44,7 +44,7 @@ from tasks.learning.studies import (
     open_study,
 )
 
-TUNING_YEARS, STOPPING_YEARS = 4, 2
+STOPPING_YEARS = 2
 TREES = "n_estimators"
 SIDE_BY_SIDE = 2
 DEFAULT_SHARE = 0.5
