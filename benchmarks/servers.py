@@ -111,10 +111,13 @@ def _accepts(url: str) -> bool:
     return False
 
 
-def seaweed(folder: Path) -> tuple[Server, str]:
-    """Make an S3 server whose conditional writes hold; return it, not started, and its address."""
+def seaweed(folder: Path, key: str = KEY, bucket: str = BUCKET) -> tuple[Server, str]:
+    """Make an S3 server whose conditional writes hold; return it, not started, and its address.
+
+    It takes the key with `SECRET`, and has the bucket once it is ready.
+    """
     folder.mkdir(parents=True)
-    credentials = [{"accessKey": KEY, "secretKey": SECRET}]
+    credentials = [{"accessKey": key, "secretKey": SECRET}]
     identity = {"name": "premiere", "credentials": credentials, "actions": ["Admin"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     port = free_port()
@@ -124,18 +127,18 @@ def seaweed(folder: Path) -> tuple[Server, str]:
     for part in ("master", "volume", "filer"):
         command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]
     url = f"http://127.0.0.1:{port}"
-    return Server("s3", command, lambda: _has_bucket(url), folder.with_suffix(".log"), dict(os.environ)), url
+    return Server(
+        "s3", command, lambda: _has_bucket(url, key, bucket), folder.with_suffix(".log"), dict(os.environ)
+    ), url
 
 
-def _has_bucket(url: str) -> bool:
+def _has_bucket(url: str, key: str, bucket: str) -> bool:
     client: Any = boto3.client(
-        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
+        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=SECRET
     )
     try:
-        client.create_bucket(Bucket=BUCKET)
-    except client.exceptions.BucketAlreadyOwnedByYou:
-        return True
-    except client.exceptions.BucketAlreadyExists:
+        client.create_bucket(Bucket=bucket)
+    except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
         return True
     except (BotoCoreError, ClientError):
         return False

@@ -20,7 +20,7 @@ from settings import get_settings
 from tasks.data.source import SourceName, has_movies, source_to_collect
 from tasks.learning.loading import TooLittleHistory
 from tasks.operations.command_line import run_from_shell
-from tasks.operations.daily import Steps, alone, ask_a_person, overtaken_by
+from tasks.operations.daily import Steps, ask_a_person, daily_lock, overtaken_by
 from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.run_names import run_name
 from tasks.operations.summary import ask_champion, summarise
@@ -76,7 +76,7 @@ def run_pipeline(
     today = runtime.flow_run.scheduled_start_time.date()
     steps = Steps()
     trained, promotion, answer = None, None, None
-    with alone(minutes):
+    with daily_lock(minutes):
         window = {"start": start, "end": end, "min_votes": min_votes, "history_a_day": history_a_day}
         collected = steps.take("collect", collect_movies, **window, source=source, as_of=today)
         if has_movies(get_settings(), source):
@@ -90,12 +90,14 @@ def run_pipeline(
         if champion:
             steps.take("predict", predict_upcoming, source, today)
             answer = steps.take("ask", ask_champion, champion, source, today)
-        steps.take("tidy up", keep_house, today)
+        steps.take("tidy up", keep_house, min(as_of or today, today))  # not what was just made as of an earlier day
         steps.show()
     if steps.failures:
         raise StepsFailed(steps.failures)
-    if not (trained and promotion and champion and answer):
-        return f"there is no champion to serve yet: {steps.left_out or promotion}"
+    if not (trained and promotion):
+        return f"nothing was promoted: {steps.left_out}"
+    if not (champion and answer):
+        return f"v{trained['version']} was not promoted, and there is no champion to serve: {promotion['reason']}"
     return summarise(source, collected, trained, promotion, champion, answer)
 
 

@@ -60,9 +60,13 @@ def train_model(
     movies = accept_catalogue(source, as_of)
     facts, storage = study_facts(movies, source, seed), settings.optuna_storage.get_secret_value()
     champion, dated = current_champion(), facts | {SEARCHED_ON: str(as_of)}
-    known = known_recipes(dated, storage, tune_every, champion.tags.get("recipe") if champion else None)
-    question = identify(movies, source, REFITTED if known else trials, seed)
-    version = find_trained(question) or find_trained(identify(movies, source, trials, seed))
+    question, known = identify(movies, source, trials, seed), None
+    version = find_trained(question)
+    if not version:
+        known = known_recipes(dated, storage, tune_every, champion.tags.get("recipe") if champion else None)
+    if known:
+        question |= tuned(REFITTED)
+        version = find_trained(question)
     if not version:
         train, holdout = split(movies)
         log.info("%d movies of %s to learn from, %d to judge on", len(train), source, len(holdout))

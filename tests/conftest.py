@@ -22,16 +22,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-import boto3
 import docker
 import httpx
 import pandas as pd
 import pytest
 import uvicorn
-from botocore.exceptions import BotoCoreError, ClientError
 from playwright.sync_api import Browser, sync_playwright
 from skops import io as skops_io
 
+from benchmarks import servers
 from models.body import record
 from models.estimator import TRUSTED_TYPES, RatingModel
 from models.promotion import Verdict
@@ -44,7 +43,7 @@ from tasks.registry.versions import CHAMPION, Version, download
 from tasks.release.targets.bento import free_port
 
 RCLONE = Path(sys.executable).with_name("rclone")
-KEY, SECRET = "premiere-test", "not-a-secret"
+KEY, SECRET = "premiere-test", servers.SECRET
 # Read before any test empties the settings. Unset, the tests marked `recorded` skip.
 RECORDED = get_settings().recorded_data
 TODAY = date(2026, 6, 30)
@@ -317,38 +316,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of SeaweedFS: S3 whose conditional writes hold, as Amazon's do; rclone's do not. Bucket: movies."""
-    folder = tmp_path_factory.mktemp("seaweed")
-    credentials = [{"accessKey": KEY, "secretKey": SECRET}]
-    identity = {"name": "test", "credentials": credentials, "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    port = free_port()
-    command = [RCLONE.with_name("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3"]
-    command += [
-        f"-s3.config={folder}/s3.json",
-        f"-s3.port={port}",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        "-volume.max=8",
-    ]
-    command += ["-master.volumeSizeLimitMB=64", f"-s3.port.grpc={free_port()}"]
-    for part in ("master", "volume", "filer"):
-        command += [f"-{part}.port={free_port()}", f"-{part}.port.grpc={free_port()}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        client = boto3.client(
-            "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
-            aws_access_key_id=KEY, aws_secret_access_key=SECRET,
-        )  # fmt: skip
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                client.create_bucket(Bucket="movies")
-                break
-            except (BotoCoreError, ClientError):
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}"
-        server.kill()
+    server, url = servers.seaweed(tmp_path_factory.mktemp("seaweed") / "s3", KEY, "movies")
+    server.start()
+    yield url
+    server.kill()
 
 
 @pytest.fixture
@@ -422,36 +393,15 @@ def write_jsonl(path: Path, bodies: list[dict[str, Any]]) -> Path:
     return path
 
 
-def postgres_programs() -> Path | None:
-    """Return the folder of initdb and pg_ctl: on PATH, or where Debian puts them."""
-    found = shutil.which("initdb")
-    places = [Path(found).resolve().parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "pg_ctl").exists()), None)
-
-
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    programs = postgres_programs()
-    if programs is None:
+    if servers.postgres_programs() is None:
         pytest.skip("PostgreSQL's initdb is not here: apt-get install postgresql")
     folder = Path("/tmp") / f"premiere-pg-{os.getpid()}"  # its user must reach it, which it may not below pytest's
-    folder.mkdir(mode=0o777)
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        folder.chmod(0o777)
-        as_user = ["runuser", "-u", "postgres", "--"]
-    port = free_port()
-
-    def run(*command: str) -> None:
-        done = subprocess.run([*as_user, *command], cwd="/", capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    data = str(folder / "data")
-    run(str(programs / "initdb"), "-D", data, "-A", "trust", "-U", "premiere", "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories= -c fsync=off"
-    run(str(programs / "pg_ctl"), "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
     try:
-        yield f"postgresql://premiere@127.0.0.1:{port}/postgres"
+        server, url = servers.postgres(folder / "server")
+        server.start()
+        yield f"{url.replace('+psycopg', '')}postgres"
+        server.kill()
     finally:
-        run(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)

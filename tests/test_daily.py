@@ -67,11 +67,11 @@ def test_one_run_at_a_time(environment: Path, monkeypatch: pytest.MonkeyPatch) -
     thread = threading.Thread(target=other)
     thread.start()
     took.wait()
-    with pytest.raises(Taken, match=r"premiere/the other .* is still at work after 0 minutes"), daily.alone(0):
+    with pytest.raises(Taken, match=r"premiere/the other .* is still at work after 0 minutes"), daily.daily_lock(0):
         pass
-    with daily.alone(1):  # waits for its end
+    with daily.daily_lock(1):  # waits for its end
         assert not thread.is_alive() or thread.join(1) is None
-    with daily.alone(0):
+    with daily.daily_lock(0):
         pass
 
 

@@ -65,7 +65,7 @@ def digest_of(others: Sequence[str] = ()) -> str:
     return digest.hexdigest()[:12]
 
 
-def identify(movies: pd.DataFrame, source: str, trials: int | str, seed: int) -> dict[str, str]:
+def identify(movies: pd.DataFrame, source: str, trials: int, seed: int) -> dict[str, str]:
     """Return what a training is of, as tags: the same tags are the same question, and have the same answer.
 
     Of the trials those count that were answered: a study that its minutes cut short is no answer to the whole one.

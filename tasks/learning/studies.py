@@ -51,7 +51,7 @@ def open_study(
     `suggest` asks a trial for a recipe. Without `facts`, or as a refit, the study has no earlier one. Raises
     DatabaseAway.
     """
-    database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
+    database = _open_database(storage)
     study = optuna.create_study(
         study_name=name,
         storage=database,
@@ -94,12 +94,11 @@ def last_search(
 
     It was of the same model, source and code, of other data, and came to its end. Raises DatabaseAway.
     """
-    database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
+    database = _open_database(storage)
     found = []
-    for study in optuna.get_all_study_summaries(database, include_best_trial=False):
+    for study in _searches(database, facts, "model", "source", "code"):
         known = study.user_attrs
-        alike = REFIT not in known and all(known.get(key) == facts[key] for key in ("model", "source", "code"))
-        if alike and ANSWERED_TRIALS in known and known["data"] != facts["data"]:
+        if ANSWERED_TRIALS in known and known["data"] != facts["data"]:
             found.append((known.get(SEARCHED_ON, known["as_of"]), study._study_id, study.study_name))
     for day, _, name in sorted(found, reverse=True):
         if since <= date.fromisoformat(day) <= date.fromisoformat(facts[SEARCHED_ON]):
@@ -112,7 +111,7 @@ def last_search(
 
 def delete_studies(storage: str, model: str, before: date) -> int:
     """Delete the studies of a model that are of an earlier day; return how many."""
-    database = _open_database(make_room(with_driver(storage), "OPTUNA_STORAGE"))
+    database = _open_database(storage)
     summaries = optuna.get_all_study_summaries(database, include_best_trial=False)
     old = []
     for study in summaries:
@@ -128,14 +127,20 @@ def delete_studies(storage: str, model: str, before: date) -> int:
 def _earlier(study: optuna.Study, facts: Mapping[str, str]) -> list[str]:
     """Return the names of the earlier studies, the newest first."""
 
-    def is_earlier(other: StudySummary) -> bool:
+    found = []
+    for other in _searches(study._storage, facts, "model", "source"):
         known = other.user_attrs
-        alike = REFIT not in known and all(known.get(key) == facts[key] for key in ("model", "source"))
-        return alike and known["as_of"] <= facts["as_of"] and known["data"] != facts["data"]
-
-    found = filter(is_earlier, optuna.get_all_study_summaries(study._storage, include_best_trial=False))
+        if known["as_of"] <= facts["as_of"] and known["data"] != facts["data"]:
+            found.append(other)
     ordered = sorted(found, key=lambda other: (other.user_attrs["as_of"], other._study_id), reverse=True)
     return [other.study_name for other in ordered]
+
+
+def _searches(storage: Any, facts: Mapping[str, str], *alike: str) -> list[StudySummary]:
+    """Return the studies that looked for recipes, and agree with facts in what is named; refits are none."""
+    studies = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    searched = [study for study in studies if REFIT not in study.user_attrs]
+    return [study for study in searched if all(study.user_attrs.get(key) == facts[key] for key in alike)]
 
 
 def _best(trials: list[FrozenTrial], suggest: Suggest) -> list[Recipe]:
@@ -154,11 +159,12 @@ def is_in_space(recipe: Recipe, suggest: Suggest) -> bool:
     return False
 
 
-def _open_database(url: str) -> RDBStorage:
+def _open_database(storage: str) -> RDBStorage:
     """Open Optuna's database so that each of its transactions waits while it is locked or away.
 
     On a new one, workers that start together may trip over each other making its tables.
     """
+    url = make_room(with_driver(storage), "OPTUNA_STORAGE")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # The lock holds what is experimental in it; that we beat the heart ourselves is meant.

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from prefect import get_client, runtime
+from prefect import Flow, get_client, runtime
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -63,7 +63,7 @@ class Steps:
     def take(self, name: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Return what a step returns, or None where it failed or has to wait, which is kept and told."""
         began = time.monotonic()
-        options |= {"return_state": True} if hasattr(call, "with_options") else {}
+        options |= {"return_state": True} if isinstance(call, Flow) else {}
         try:
             result = call(*arguments, **options)
             if isinstance(result, State):
@@ -103,7 +103,7 @@ class Steps:
 
 
 @contextmanager
-def alone(minutes: float) -> Iterator[None]:
+def daily_lock(minutes: float) -> Iterator[None]:
     """Be the only daily run while the block runs; one that is at work is waited for.
 
     Raises Taken, with who is at work, where that takes longer than so many minutes.
