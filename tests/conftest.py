@@ -51,7 +51,8 @@ TODAY = date(2026, 6, 30)
 
 # What takes its time: a test that asks for one of these, or lies in one of these files, is not fast.
 SLOW_FIXTURES = {"prefect_api", "_world", "service", "docker_engine", "postgres", "server", "seaweed", "prefect"}
-SLOW_FILES = {f"test_{name}" for name in ("default_world", "estimator", "life", "tether", "bento", "tuning", "ecs")}
+SLOW = "default_world estimator feature_table life mlflow_database replay tether bento tuning ecs"
+SLOW_FILES = {f"test_{name}" for name in SLOW.split()}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
