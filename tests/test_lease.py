@@ -157,3 +157,15 @@ def test_a_holder_keeps_saying_so(store: Store, monkeypatch: pytest.MonkeyPatch)
         while store.read(key) == first:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+def test_who_comes_next_is_told_of_a_holder_that_died_and_of_no_other(store: Store) -> None:
+    with lease(store, "promotion", "the first") as first:
+        assert first.died == ""
+    with lease(store, "promotion", "the second") as second:
+        assert second.died == ""  # the first gave it back
+    claim(store, 7, until="2020-01-01T00:01:00+00:00", given_back=False)
+    with lease(store, "promotion", "the third") as third:
+        assert third.died == "run far away"
+    with lease(store, "promotion", "the fourth") as fourth:
+        assert fourth.died == ""

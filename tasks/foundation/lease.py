@@ -38,12 +38,16 @@ class Lost(Exception):
 
 @dataclass
 class Lease:
-    """A lease that is held. `number` is larger than that of every holder before."""
+    """A lease that is held. `number` is larger than that of every holder before.
+
+    `died` says who held it last and never gave it back; "" where nobody did.
+    """
 
     store: Store
     name: str
     number: int
     by: str
+    died: str = ""
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     until: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -56,7 +60,9 @@ class Lease:
         """Return the claim as it is written: by whom, where, until when."""
         self.until = datetime.now(UTC) + timedelta(seconds=lasts)
         claim = {"by": self.by, "host": socket.gethostname(), "place": _place(), "pid": os.getpid()}
-        return json.dumps(claim | {"token": self.token, "until": self.until.isoformat()}).encode()
+        return json.dumps(
+            claim | {"token": self.token, "until": self.until.isoformat(), "given_back": not lasts}
+        ).encode()
 
     def check(self) -> None:
         """Raise Lost unless the lease is still ours."""
@@ -89,9 +95,9 @@ def lease(store: Store, name: str, by: str) -> Iterator[Lease]:
 
 def _take(store: Store, name: str, by: str) -> Lease:
     claims = _claims(store, name)
-    if claims:
-        _refuse_if_held(store, claims[-1])
-    held = Lease(store, name, int(Path(claims[-1]).stem) + 1 if claims else 1, by)
+    last = _refuse_if_held(store, claims[-1]) if claims else {}
+    died = last["by"] if not last.get("given_back", True) else ""
+    held = Lease(store, name, int(Path(claims[-1]).stem) + 1 if claims else 1, by, died)
     if not store.create(held.key, held.claim(LASTS)):
         _refuse_if_held(store, held.key)
         raise Taken("somebody who took and gave it back in this moment")
@@ -100,11 +106,13 @@ def _take(store: Store, name: str, by: str) -> Lease:
     return held
 
 
-def _refuse_if_held(store: Store, key: str) -> None:
+def _refuse_if_held(store: Store, key: str) -> dict[str, Any]:
+    """Return a claim that holds no more, {} for one that cannot be read; raises Taken for one that does."""
     claim = _read(store, key)
     gone = claim.get("place") == _place() and not _runs(int(claim["pid"]))
     if claim and not gone and claim["until"] > datetime.now(UTC).isoformat():
         raise Taken(f"{claim['by']} on {claim['host']}")
+    return claim
 
 
 def _renew(held: Lease, stop: threading.Event) -> None:

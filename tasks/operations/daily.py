@@ -1,8 +1,8 @@
 """The living run: one at a time, one for all days that were missed, each step whatever became of the others.
 
-A run takes a lease in the store, so that it knows whether an earlier one lives: one that Prefect still calls Running,
-though nobody holds the lease any more, has died (Prefect 2 has no heartbeats), and is called Crashed. Of runs that are
-due together, after days of silence, only the newest does anything: collection catches up by itself.
+A run takes a lease in the store, so that the next one knows whether it lives: one that never gave the lease back has
+died, and is called Crashed where Prefect, which in version 2 has no heartbeats, still calls it Running. Of runs that
+are due together, after days of silence, only the newest does anything: collection catches up by itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
+    FlowRunFilterId,
     FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -108,21 +109,24 @@ def daily_lock(minutes: float) -> Iterator[None]:
 
     Raises Taken, with who is at work, where that takes longer than so many minutes.
     """
-    store, name = open_store(get_settings().store_uri), f"daily-{get_settings().model_name}"
-    deadline, told = time.monotonic() + minutes * 60, ""
-    while True:
-        try:
-            with lease(store, name, f"{runtime.flow_run.flow_name}/{runtime.flow_run.name}"):
-                asyncio.run(_bury_the_dead())
-                yield
-                return
-        except Taken as taken:
-            if time.monotonic() > deadline:
-                raise Taken(f"{taken} is still at work after {minutes:g} minutes: wait for it, or cancel it") from None
-            if str(taken) != told:
-                told = str(taken)
-                log().info("waiting for %s", told)
-            time.sleep(WAITED)
+    store, name, run = open_store(get_settings().store_uri), f"daily-{get_settings().model_name}", runtime.flow_run
+    deadline, waiting_for = time.monotonic() + minutes * 60, ""
+    with ExitStack() as held:
+        while True:
+            try:
+                ours = held.enter_context(lease(store, name, f"{run.flow_name}/{run.name} {run.id}"))
+                break
+            except Taken as taken:
+                if time.monotonic() > deadline:
+                    words = f"{taken} is still at work after {minutes:g} minutes: wait for it, or cancel it"
+                    raise Taken(words) from None
+                if str(taken) != waiting_for:
+                    waiting_for = str(taken)
+                    log().info("waiting for %s", waiting_for)
+                time.sleep(WAITED)
+        if ours.died:
+            asyncio.run(_bury(UUID(ours.died.rpartition(" ")[2])))
+        yield
 
 
 def overtaken_by() -> str | None:
@@ -168,21 +172,16 @@ async def _waiting_promotion() -> FlowRun | None:
     return runs[0] if runs else None
 
 
-async def _bury_the_dead() -> None:
-    """Call those earlier runs of this deployment Crashed, and their steps, that Running is said of in vain."""
-    if not runtime.deployment.id:
-        return
-    own, running = UUID(runtime.flow_run.id), _in_state(StateType.RUNNING)
-    of_it = FlowRunFilterDeploymentId(any_=[UUID(runtime.deployment.id)])
-    dead = [run for run in await _read(FlowRunFilter(deployment_id=of_it, state=running)) if run.id != own]
-    dead = [run for run in dead if _due(run) <= runtime.flow_run.scheduled_start_time]  # a later one waits its turn
+async def _bury(dead: UUID) -> None:
+    """Call a run Crashed that died, and its steps, where Prefect still calls them Running."""
+    running = _in_state(StateType.RUNNING)
+    steps = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[dead]), state=running)
+    itself = FlowRunFilter(id=FlowRunFilterId(any_=[dead]), state=running)
     async with get_client() as client:
-        for run in dead:
-            children = FlowRunFilterParentFlowRunId(any_=[run.id])
-            for gone in [*await _read(FlowRunFilter(parent_flow_run_id=children, state=running)), run]:
-                message = f"its process is gone; {runtime.flow_run.name} goes on from there"
-                await client.set_flow_run_state(gone.id, Crashed(message=message), force=True)
-                log().warning("%s had died: %s", gone.name, message)
+        for gone in [*await _read(steps), *await _read(itself)]:
+            message = f"its process is gone; {runtime.flow_run.name} goes on from there"
+            await client.set_flow_run_state(gone.id, Crashed(message=message), force=True)
+            log().warning("%s had died: %s", gone.name, message)
 
 
 async def _read(wanted: FlowRunFilter) -> list[FlowRun]:
