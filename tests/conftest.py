@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -182,7 +183,13 @@ def world(_world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def copied_world(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A copy of the world that a test may move as it likes; BentoML, which reads its home once, keeps the first."""
     folder = tmp_path / "world"
-    shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("bentos"))
+    shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("bentos", "mlflow.db"))
+    # MLflow's database says where files lie: what a copy deletes is its own.
+    with (
+        contextlib.closing(sqlite3.connect(world.folder / "mlflow.db")) as first,
+        contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as copy,
+    ):
+        copy.executescript("\n".join(first.iterdump()).replace(str(world.folder), str(folder)))
     set_environment(monkeypatch, folder)
     monkeypatch.setenv("BENTOML_HOME", str(world.folder / "bentos"))
     get_settings.cache_clear()
