@@ -33,7 +33,7 @@ from benchmarks import live_report
 from benchmarks.servers import Stack, stack
 
 DAILY, TRAIN, PROMOTE = "premiere/daily", "train-model/daily", "promote-model/manual"
-MOVIES, FIRST, TREND = 1_500, "2014-01-01", -0.6
+MOVIES, FIRST, TREND = 1_500, "2014-01-01", -1.2
 FAULTS = 0.05  # share of TMDB's answers that fail
 A_SECOND = 5.0  # requests
 FOLLOWS = 90.0  # seconds within which all services say what the ledger says
@@ -294,7 +294,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     start = options.start or date(2026, 10, 1) - timedelta(days=options.days)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="premiere-life-")) / "life"
-    sample = f"--movies {options.movies} --first {FIRST} --trend={TREND}={start - timedelta(days=180)}"
+    sample = f"--movies {options.movies} --first {FIRST} --trend={TREND}={start - timedelta(days=30)}"
     sample += f" --faults {FAULTS} --seed {options.seed}"
     began = time.monotonic()
     with stack(folder, SAMPLE_OPTIONS=sample) as servers:
