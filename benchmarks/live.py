@@ -33,7 +33,7 @@ from benchmarks import live_report
 from benchmarks.servers import Stack, stack
 
 DAILY, TRAIN, PROMOTE = "premiere/daily", "train-model/daily", "promote-model/manual"
-MOVIES, FIRST, TREND = 1_500, "2014-01-01", -1.2
+MOVIES, FIRST, TREND = 2_000, "2014-01-01", -1.2
 FAULTS = 0.05  # share of TMDB's answers that fail
 A_SECOND = 5.0  # requests
 FOLLOWS = 90.0  # seconds within which all services say what the ledger says

@@ -35,7 +35,7 @@ def test_ten_days_with_faults_lose_nothing_and_nobody_is_left_unanswered(
     if postgres_programs() is None or not (shutil.which("haproxy") or Path("/usr/sbin/haproxy").exists()):
         pytest.skip("PostgreSQL or HAProxy is not here: apt-get install postgresql haproxy")
     folder = Path("/tmp") / f"premiere-life-{os.getpid()}"  # PostgreSQL's user must reach it
-    sample = f"--movies 1500 --first 2014-01-01 --trend=-1.2=2026-08-01 --faults {FAULTS}"
+    sample = f"--movies 2000 --first 2014-01-01 --trend=-1.2=2026-08-01 --faults {FAULTS}"
     lines: list[str] = []
     try:
         with stack(folder, SAMPLE_OPTIONS=sample) as servers:
