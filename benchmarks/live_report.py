@@ -98,6 +98,7 @@ def judge(life: Life, sample: str) -> Report:
                 **errors(judged),
             }
         )
+    partitions = list_partitions(open_store(get_settings().store_uri), "sample")
     outcomes = Counter(entry.event for entry in entries if entry.event != "moving")
     happened = Counter(day.event for day in life.days if day.event)
     seconds = served.seconds or [0.0]
@@ -107,6 +108,7 @@ def judge(life: Life, sample: str) -> Report:
         "requests": f"{served.total()} answered, {len(served.failed)} failed",
         "slowest answer": f"{max(seconds):.2f} s, median {np.median(seconds) * 1e3:.0f} ms",
         "what happened": ", ".join(f"{count} × {event}" for event, count in happened.items()),
+        "quarantined": f"{sum(len(partition.refused) for partition in partitions)} records",
         "all movies judged": ", ".join(f"{name} {value}" for name, value in errors(predictions).items()),
     }
     return Report(months, facts, broken(life, lives), [_plot(months)])

@@ -73,6 +73,8 @@ class Server:
                 os.killpg(self.process.pid, number)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
+                if self.process.stdin:
+                    self.process.stdin.close()  # the tether: what it held is gone
 
 
 def postgres_programs() -> Path | None:

@@ -30,12 +30,13 @@ class Scorer:
     def predict(self, movies: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return a rating with the ends of its interval for each row, with the index of `movies`.
 
-        `params` may hold the `level` of the interval, 0.5 to 0.99. Raises ValueError, which names row (from 0), field
-        and rule of what is wrong.
+        `params` may hold the `confidence` of the interval, 0.5 to 0.99 (`level`, its older name, works too). Raises
+        ValueError, which names row (from 0), field and rule of what is wrong.
         """
-        level = (params or {}).get("level", LEVEL)
-        if not MIN_LEVEL <= level <= MAX_LEVEL:
-            raise ValueError(f"level must lie between {MIN_LEVEL} and {MAX_LEVEL}, not {level}")
+        asked = {"confidence": LEVEL, "level": LEVEL} | (params or {})  # MLflow fills in what was not given
+        confidence = asked["confidence"] if asked["confidence"] != LEVEL else asked["level"]
+        if not MIN_LEVEL <= confidence <= MAX_LEVEL:
+            raise ValueError(f"confidence must lie between {MIN_LEVEL} and {MAX_LEVEL}, not {confidence}")
         facts, faults = [], []
         for row, given in enumerate(iterate(movies)):
             try:
@@ -46,7 +47,7 @@ class Scorer:
             more = [f"and {len(faults) - MOST_TOLD} more"] if len(faults) > MOST_TOLD else []
             remedy = "correct what is named, or leave it out; the title must be there"
             raise ValueError("; ".join(faults[:MOST_TOLD] + more) + f": {remedy}")
-        columns = self.model.predict_interval(facts, level) if facts else ([], [], [])
+        columns = self.model.predict_interval(facts, confidence) if facts else ([], [], [])
         rated = dict(zip(("rating", "low", "high"), columns, strict=True))
         return pd.DataFrame(rated, index=movies.index, dtype=float)
 

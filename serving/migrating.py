@@ -85,7 +85,9 @@ def _upgrade(engine: sa.Engine, known: list[str], where: str) -> str | None:
         if found is None or found in known[:-1]:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            log.warning("%s was brought from revision %s to %s", where, found or "none", known[-1])
+            # A new database is nothing that anybody has to be told of.
+            level = logging.WARNING if there else logging.INFO
+            log.log(level, "%s was brought from revision %s to %s", where, found or "none", known[-1])
         elif found == known[-1] and missing:
             METADATA.create_all(connection)
             log.warning("%s lacked tables that are made anew: %s", where, missing)

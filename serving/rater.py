@@ -73,7 +73,7 @@ class Rater:
 
     def rate(self, movies: Sequence[dict[str, Any]], asked: Asked) -> list[Prediction]:
         """Rate raw movies, in order."""
-        ratings, lows, highs = (values.tolist() for values in self.model.predict_interval(movies, asked.level))
+        ratings, lows, highs = (values.tolist() for values in self.model.predict_interval(movies, asked.confidence))
         ends = sum(value in (MIN_RATING, MAX_RATING) for values in (ratings, lows, highs) for value in values)
         if ends:
             CLIPPED.labels(self.info.version).inc(ends)
@@ -87,7 +87,8 @@ class Rater:
                 rating=rating,
                 low=low,
                 high=high,
-                level=asked.level,
+                confidence=asked.confidence,
+                level=asked.confidence,
                 base=base,
                 reasons=[_told(reason) for reason in reasons],
                 similar=[],

@@ -63,7 +63,7 @@ class Recorder:
             except ValueError:  # a half character, say: the answer is good all the same
                 RECORDS.labels("lost").inc()
                 continue
-            self._put(row | {"level": answer.level, "movie": text})
+            self._put(row | {"level": answer.confidence, "movie": text})
 
     def voted(self, prediction: str, rating: float) -> bool:
         """Keep an actual rating, in place of an earlier one; return False where no prediction has this id.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -12,7 +12,7 @@ from models.movie import LEVEL, MAX_LEVEL, MIN_LEVEL, Movie, ReasonKind
 
 MOST_MOVIES = 1000
 MOST_EXPLAINED = 500  # movies of a batch with reasons or similar ones: 0.4 to 4 ms each, in half of the service's time
-Level = Annotated[float, Field(ge=MIN_LEVEL, le=MAX_LEVEL, description="share of cases that the interval should hold")]
+Confidence = Annotated[float, Field(ge=MIN_LEVEL, le=MAX_LEVEL)]
 Similar = Annotated[int, Field(strict=True, ge=0, le=20, description="how many known movies like it to name")]
 Synopsis = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=10_000)]
 EXAMPLE: dict[str, Any] = {
@@ -31,7 +31,8 @@ class Asked(BaseModel):
     """What every question may say beside its movie."""
 
     model_config = ConfigDict(extra="forbid")
-    level: Level = LEVEL
+    confidence: Confidence = Field(LEVEL, description="share of cases that the interval should hold")
+    level: Confidence | None = Field(None, description="the older name of `confidence`", deprecated=True)
     reasons: bool = Field(False, strict=True, description="whether to say what each field adds")
     similar: Similar = 0
     record: bool = Field(
@@ -39,6 +40,17 @@ class Asked(BaseModel):
         strict=True,
         description="whether to keep the prediction, to be measured by what it comes to; a what-if is not",
     )
+
+    @model_validator(mode="after")
+    def _one_confidence(self) -> Self:
+        """Take the older name where it alone is given."""
+        older = self.__dict__["level"]  # to read the attribute is to be warned of it
+        if older is not None:
+            if "confidence" in self.model_fields_set and self.confidence != older:
+                rule = f"confidence is {self.confidence:g} and level, its older name, {older:g}: leave level out"
+                raise PydanticCustomError("two_confidences", rule)
+            self.confidence = older
+        return self
 
 
 class PredictRequest(Asked):
@@ -151,7 +163,8 @@ class Prediction(BaseModel):
     rating: float
     low: float
     high: float
-    level: float
+    confidence: float = Field(description="share of cases that the interval should hold")
+    level: float = Field(description="the older name of `confidence`", deprecated=True)
     base: float | None = Field(None, description="rating of the average movie; with all reasons, the prediction")
     reasons: list[Reason] = Field([], description="the weightiest first; none where they were not asked for")
     similar: list[Alike] = Field([], description="the most alike first; none where they were not asked for")

@@ -20,7 +20,7 @@ INFO = ModelInfo.model_construct(name="movie-rating", version="v1", sha256="0" *
 
 
 def answer(number: int, **change: Any) -> Prediction:
-    values = {"id": f"{number:032x}", "rating": 6.0, "low": 5.0, "high": 7.0, "level": 0.9, "model": INFO} | change
+    values = {"id": f"{number:032x}", "rating": 6.0, "low": 5.0, "high": 7.0, "confidence": 0.9, "model": INFO} | change
     return Prediction.model_construct(**values)
 
 

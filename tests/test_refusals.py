@@ -43,7 +43,12 @@ def test_a_bad_field_is_named_and_is_no_server_error(service: str, change: dict[
         *(b'{"movie": {"title": "x", "budget": NaN}}', b'{"movie": {"title": "x", "runtime": 1e999}}'),
         *(b'{"movie": {"title": "\\ud800"}}', b'{"movie": {"title": "x"}} trailing', b'{"movie": [{"title": "x"}]}'),
         *(b"[" * 100_000, b'{"movie":' * 50_000, b'{"movie": {"title": "' + b"x" * 100_000 + b'"}}'),
-        *(b'{"movie": {"title": "x", "cast": [' + b'"y",' * 600 + b'"y"]}}', b'{"level": 2, "movie": {"title": "x"}}'),
+        *(
+            b'{"movie": {"title": "x", "cast": [' + b'"y",' * 600 + b'"y"]}}',
+            b'{"level": 2, "movie": {"title": "x"}}',
+            b'{"confidence": 0.4, "movie": {"title": "x"}}',
+            b'{"confidence": 0.5, "level": 0.8, "movie": {"title": "x"}}',
+        ),
         *(b'{"similar": 1.5, "movie": {"title": "x"}}', b'{"reasons": "yes", "movie": {"title": "x"}}'),
     ],
 )

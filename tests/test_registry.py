@@ -283,9 +283,11 @@ def rows(rated: pd.DataFrame) -> list[list[float]]:
     return rated[["rating", "low", "high"]].to_numpy().tolist()
 
 
-def expected(*movies: dict[str, Any], level: float = 0.9) -> Any:
+def expected(*movies: dict[str, Any], confidence: float = 0.9) -> Any:
     """What the registered model says of movies, row by row; equal to 1e-9."""
-    columns = load_fit(find(CHAMPION), "model").predict_interval([Movie(**movie).told() for movie in movies], level)
+    columns = load_fit(find(CHAMPION), "model").predict_interval(
+        [Movie(**movie).told() for movie in movies], confidence
+    )
     return [pytest.approx(row, abs=1e-9) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
@@ -304,12 +306,12 @@ def test_a_table_is_rated_as_the_service_would_wherever_it_has_gaps(trained: dic
         f"[model.predict(pd.DataFrame(movies), params=params).values.tolist() for movies, params in "
         f"(([{readme_movie()!r}, dict(title='A'), dict(title='B', cast=['x', dict(name='y', id=7)])], None), "
         f"([dict(title='A', runtime=0, overview='', tagline=float('nan'), genres=None, release_date=None)], "
-        f"dict(level=0.5)))]"
+        f"dict(confidence=0.5)), ([dict(title='A')], dict(level=0.5)))]"
     )
-    first, second = load_and_predict(code, tmp_path)
+    first, second, older = load_and_predict(code, tmp_path)
     named = {"title": "B", "cast": ["x", {"name": "y", "id": 7}]}
     assert first == expected(readme_movie(), {"title": "A"}, named)
-    assert second == expected({"title": "A"}, level=0.5)
+    assert second == older == expected({"title": "A"}, confidence=0.5)
 
 
 def test_what_a_loaded_model_needs_is_nothing_of_the_platforms(trained: dict[str, Any], tmp_path: Path) -> None:
@@ -363,8 +365,8 @@ def test_what_is_wrong_in_a_table_is_named_by_row_field_and_rule(trained: dict[s
     assert "row 0" not in str(error.value)
     with pytest.raises(ValueError, match="row 0, title: Field required"):
         scorer.predict(pd.DataFrame({"title": [""]}))
-    with pytest.raises(ValueError, match=r"level must lie between 0\.5 and 0\.99"):
-        scorer.predict(pd.DataFrame({"title": ["A"]}), {"level": 90})
+    with pytest.raises(ValueError, match=r"confidence must lie between 0\.5 and 0\.99"):
+        scorer.predict(pd.DataFrame({"title": ["A"]}), {"confidence": 90})
     with pytest.raises(ValueError, match="and 10 more"):
         scorer.predict(pd.DataFrame({"title": [1] * 30}))
     assert rows(scorer.predict(pd.DataFrame({"title": []}))) == []

@@ -114,13 +114,17 @@ def test_its_metrics_count_requests(service: str) -> None:
     assert 'endpoint="/predict"' in text
 
 
-def test_the_level_reasons_and_similar_movies_are_given_on_request(service: str) -> None:
+def test_the_confidence_reasons_and_similar_movies_are_given_on_request(service: str) -> None:
     def ask(**more: Any) -> dict[str, Any]:
         return dict(httpx.post(f"{service}/predict", json={"movie": FULL} | more).json())
 
-    narrow, wide = ask(level=0.5), ask(level=0.99)
+    narrow, wide = ask(confidence=0.5), ask(confidence=0.99)
     assert narrow["low"] > wide["low"]
     assert narrow["high"] < wide["high"]
+    assert [narrow["confidence"], narrow["level"]] == [0.5, 0.5]
+    older = ask(level=0.5)  # the name that clients of earlier versions use
+    assert [older[name] for name in ("low", "high", "confidence")] == [narrow["low"], narrow["high"], 0.5]
+    assert ask(level=0.5, confidence=0.5)["low"] == narrow["low"]
     assert narrow["reasons"] == []
     assert narrow["similar"] == []
     told = ask(reasons=True, similar=3)
@@ -157,7 +161,7 @@ def test_a_batch_answers_in_order_as_single_requests_do_and_one_bad_movie_loses_
     movies: list[Any] = [{"title": f"Movie {n}", "runtime": 60 + n, "genres": ["Drama"]} for n in range(40)]
     movies[7] = {"title": "bad", "runtime": "long"}
     movies[9] = 3
-    response = httpx.post(f"{service}/predict/batch", json={"movies": movies, "level": 0.8}, timeout=30)
+    response = httpx.post(f"{service}/predict/batch", json={"movies": movies, "confidence": 0.8}, timeout=30)
     assert response.status_code == 200
     results = response.json()["results"]
     assert [n for n, result in enumerate(results) if result["errors"]] == [7, 9]

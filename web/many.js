@@ -66,7 +66,7 @@ async function readCsv(file) {
 async function predictRows(run, numbers) {
   let said;
   try {
-    said = await ask('predict/batch', { movies: numbers.map((n) => fromRow(run.header, run.rows[n])), level: state.level }, run.abort.signal);
+    said = await ask('predict/batch', { movies: numbers.map((n) => fromRow(run.header, run.rows[n])), confidence: state.confidence }, run.abort.signal);
   } catch (error) {
     if (error.status === 413 && numbers.length > 1) { // long synopses
       const half = numbers.length >> 1;

@@ -53,7 +53,7 @@ export async function request(path, body, wrong) {
   tell('busy');
   try {
     // What is typed is a what-if: nothing to be measured later.
-    const said = await ask(path, { ...body, level: state.level, reasons: true, similar: 5, record: false }, mine.signal);
+    const said = await ask(path, { ...body, confidence: state.confidence, reasons: true, similar: 5, record: false }, mine.signal);
     if (mine !== running) return;
     const answer = said.prediction ?? said;
     if (path === 'predict/tmdb') {
@@ -65,7 +65,7 @@ export async function request(path, body, wrong) {
     learnModel(answer.model);
     tell('answer');
     const first = state.kept[0];
-    $('said').textContent = `${t('said', { r: two(answer.rating), p: percent(answer.level), lo: two(answer.low), hi: two(answer.high) })} ${
+    $('said').textContent = `${t('said', { r: two(answer.rating), p: percent(answer.confidence), lo: two(answer.low), hi: two(answer.high) })} ${
       first ? t('saidAgainst', { d: signed(answer.rating - first.answer.rating) }) : ''}`;
   } catch (error) {
     if (mine !== running || error.name === 'AbortError') return;

@@ -5,7 +5,7 @@ import { percent, signed, t, two } from './language.js';
 
 export function scale(answer, { actual = null, ghost = null, small = false } = {}) {
   const at = (value) => `${Math.min(Math.max(value, 0), 10) * 10}%`;
-  const label = t('scale', { r: two(answer.rating), p: percent(answer.level ?? 0.9), lo: two(answer.low), hi: two(answer.high) })
+  const label = t('scale', { r: two(answer.rating), p: percent(answer.confidence ?? 0.9), lo: two(answer.low), hi: two(answer.high) })
     + (actual === null ? '' : t('actualIs', { a: two(actual) })) + (ghost === null ? '' : t('baseIs', { a: two(ghost) }));
   return h('div', {
     class: small ? 'scale small' : 'scale', role: 'img', 'aria-label': label, '--at': at(answer.rating), '--low': at(answer.low), '--high': at(answer.high),

@@ -2,7 +2,7 @@
 // News is synchronous: `tell` returns when every listener has drawn. app.js says who listens to what.
 
 export const state = {
-  lang: 'en', level: 0.9, answer: null, movie: null, tmdb: null, sentiment: null, errors: {}, failure: null, stale: false,
+  lang: 'en', confidence: 0.9, answer: null, movie: null, tmdb: null, sentiment: null, errors: {}, failure: null, stale: false,
   busy: false, kept: [], allReasons: false, model: null, metrics: {}, waiting: null,
 };
 

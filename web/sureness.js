@@ -5,11 +5,11 @@ import { nameOf, percent, t, two } from './language.js';
 import { state } from './state.js';
 import { NAMES } from './words.js';
 
-// How wide intervals of a level usually are: as measured, or else as the measured error lets one expect.
-function usualWidth(level) {
-  const z = { 0.5: 0.674, 0.8: 1.282, 0.9: 1.645, 0.95: 1.96 }[level] ?? 1.645;
+// How wide intervals of a confidence usually are: as measured, or else as the measured error lets one expect.
+function usualWidth(confidence) {
+  const z = { 0.5: 0.674, 0.8: 1.282, 0.9: 1.645, 0.95: 1.96 }[confidence] ?? 1.645;
   const { metrics } = state;
-  return metrics[`holdout_width_${Math.round(level * 100)}`] ?? (metrics.holdout_width_90 ? (metrics.holdout_width_90 * z) / 1.645
+  return metrics[`holdout_width_${Math.round(confidence * 100)}`] ?? (metrics.holdout_width_90 ? (metrics.holdout_width_90 * z) / 1.645
     : metrics.holdout_rmse ? 2 * z * metrics.holdout_rmse : null);
 }
 
@@ -25,7 +25,7 @@ function warning(text) {
 
 export function sureness(answer) {
   const width = answer.high - answer.low;
-  const usual = usualWidth(answer.level);
+  const usual = usualWidth(answer.confidence);
   const held = state.metrics.holdout_coverage_90;
   const long = (value) => `${(value / Math.max(width, usual)) * 100}%`;
   const ratio = width / usual;

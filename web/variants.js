@@ -83,7 +83,7 @@ function variant({ movie, answer }, n) {
   return h('li', { class: 'variant' },
     h('h4', {}, h('span', { class: 'letter' }, letter), movie.title ?? '—'),
     h('p', {}, h('span', { class: 'rating num' }, two(answer.rating)), ' ', n > 0 && delta(answer.rating - kept[0].answer.rating)),
-    h('p', { class: 'hint num' }, `${percent(answer.level)}: ${span(answer)}`), scale(answer, { small: true }),
+    h('p', { class: 'hint num' }, `${percent(answer.confidence)}: ${span(answer)}`), scale(answer, { small: true }),
     n === 0 ? h('p', { class: 'hint' }, t('first')) : changes.length ? h('ul', {}, changes) : h('p', { class: 'hint' }, t('noDiff')),
     h('p', { class: 'foot-row' },
       h('button', { type: 'button', class: 'link', id: `edit-${letter}`, 'aria-label': t('editAria', { x: letter }), onclick: () => { fill(movie); predict(); } }, t('edit')),

@@ -18,16 +18,16 @@ export function renderVerdict() {
   renderMini();
   if (!answer) return renew('verdict', h('h2', {}, t('verdict')), h('p', { class: 'soft' }, t('start'), ' ', t('optional')), emptyScale(), failed);
   const first = kept[0];
-  const level = h('select', { id: 'level', 'aria-label': t('level'), onchange: (event) => { state.level = Number(event.target.value); predict(); } },
-    [0.5, 0.8, 0.9, 0.95].map((value) => h('option', { value, selected: value === state.level }, percent(value))));
+  const confidence = h('select', { id: 'confidence', 'aria-label': t('confidence'), onchange: (event) => { state.confidence = Number(event.target.value); predict(); } },
+    [0.5, 0.8, 0.9, 0.95].map((value) => h('option', { value, selected: value === state.confidence }, percent(value))));
   const gap = first && answer.rating - first.answer.rating;
   const changes = first ? differences(state.movie) : [];
   return renew('verdict',
-    h('div', { class: 'row' }, h('h2', {}, t('verdict')), h('label', { class: 'level' }, h('span', { class: 'hint' }, t('level')), ' ', level)),
+    h('div', { class: 'row' }, h('h2', {}, t('verdict')), h('label', { class: 'confidence' }, h('span', { class: 'hint' }, t('confidence')), ' ', confidence)),
     failed, stale && !failed && h('p', { class: 'error' }, t('staleBecause')),
     h('div', { class: 'big' }, h('strong', { id: 'rating' }, two(answer.rating), h('small', {}, t('outOf'))),
       h('p', {}, first && [delta(gap, Math.abs(gap) < 0.005 ? t('same') : t('against', { d: signed(gap) })), h('br')],
-        h('span', { class: 'soft' }, t('between', { p: percent(answer.level), lo: two(answer.low), hi: two(answer.high) })))),
+        h('span', { class: 'soft' }, t('between', { p: percent(answer.confidence), lo: two(answer.low), hi: two(answer.high) })))),
     scale(answer, { ghost: first ? first.answer.rating : null, actual: tmdb?.released ? tmdb.vote_average : null }),
     tmdb && h('p', { class: 'hint' }, tmdb.released && tmdb.vote_average !== null
       ? `${t('tmdbVotes', { a: two(tmdb.vote_average), n: number(tmdb.vote_count ?? 0) })}. ${t('tmdbOut')}` : t('tmdbNot')),

@@ -30,7 +30,7 @@ def signature() -> Any:
     return ModelSignature(
         Schema([ColSpec(anything, name, required=name == "title") for name in INPUTS]),
         Schema([ColSpec("double", name) for name in ("rating", "low", "high")]),
-        ParamSchema([ParamSpec("level", "double", LEVEL)]),
+        ParamSchema([ParamSpec("confidence", "double", LEVEL), ParamSpec("level", "double", LEVEL)]),
     )
 
 
