@@ -102,12 +102,20 @@ def judge(life: Life, sample: str) -> Report:
     outcomes = Counter(entry.event for entry in entries if entry.event != "moving")
     happened = Counter(day.event for day in life.days if day.event)
     seconds = served.seconds or [0.0]
+    calm = [day.seconds for day in ended if not day.event]
+    known = {version.label: version.tags.get("known_on", version.tags["as_of"]) for version in registry.all_versions()}
+    champions = [day for day in ended if day.champion in known]
+    ages = [(day.day - date.fromisoformat(known[day.champion][:10])).days for day in champions]
     facts = {
         "champions": ", ".join(f"{count} {event}" for event, count in sorted(outcomes.items())),
         "versions that answered": ", ".join(f"{version}: {count}" for version, count in served.answered.items()),
         "requests": f"{served.total()} answered, {len(served.failed)} failed",
         "slowest answer": f"{max(seconds):.2f} s, median {np.median(seconds) * 1e3:.0f} ms",
         "what happened": ", ".join(f"{count} × {event}" for event, count in happened.items()),
+        "a day without a fault": f"{np.median(calm[:10]):.0f} s at first, {np.median(calm[-10:]):.0f} s in the end"
+        if calm
+        else "none",
+        "oldest champion": f"learned from the world of {max(ages, default=0)} days before",
         "quarantined": f"{sum(len(partition.refused) for partition in partitions)} records",
         "all movies judged": ", ".join(f"{name} {value}" for name, value in errors(predictions).items()),
     }
