@@ -42,7 +42,7 @@ LONGEST = 1_500.0  # seconds of a day
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 EVENTS = (
     "kill the run", "kill the run", "kill the worker", "kill Prefect", "kill MLflow", "kill PostgreSQL", "kill S3",
-    "kill a service", "kill a service", "a day off", "a broken batch", "a worse challenger",
+    "kill a service", "kill a service", "a day off", "a broken batch", "a worse challenger", "a full disk",
 )  # fmt: skip
 
 
@@ -143,7 +143,11 @@ class Life:
             self._begin(DAILY, other, self._parameters(), "")
         self.missed = []
         options = f"--shock scale={day}" if event == "a broken batch" else ""
+        if event == "a full disk":
+            self.servers.fill_disk()
         done.state, done.words = self._run(DAILY, day, self._parameters(), event, options)
+        if event == "a full disk":
+            self.servers.free_disk()
         done.seconds = time.monotonic() - began
         self._see_to_services()
         done.champion, done.disagree = self._agreement()

@@ -21,6 +21,7 @@ from typing import Any
 
 import boto3
 import httpx
+import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
 from settings import PROJECT, Settings
@@ -31,6 +32,7 @@ BIN = Path(sys.executable).parent
 KEY, SECRET, BUCKET = "premiere", "not-a-secret", "premiere"
 DATABASES = ("prefect", "mlflow", "optuna", "warehouse")
 START = 300.0  # seconds
+FULL = "-volume.minFreeSpace=100"  # percent: SeaweedFS takes its disk for full
 
 
 @dataclass
@@ -60,21 +62,24 @@ class Server:
 
     def kill(self) -> None:
         """Kill its family at once, as a power cut would."""
-        self._signal(signal.SIGKILL)
+        self.stop(0)
 
     def stop(self, seconds: float = 20) -> None:
         """Let it end, and kill what does not."""
-        self._signal(signal.SIGTERM, seconds)
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: int, seconds: float = 10) -> None:
-        if self.process:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+        if self.process is None or self.process.poll() is not None:
+            return
+        leader = psutil.Process(self.process.pid)
+        family = [leader, *leader.children(recursive=True)]  # some lead sessions of their own
+        if seconds:
+            os.killpg(leader.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
-                if self.process.stdin:
-                    self.process.stdin.close()  # the tether: what it held is gone
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(10)
+        if self.process.stdin:
+            self.process.stdin.close()  # the tether
 
 
 def postgres_programs() -> Path | None:
@@ -172,6 +177,18 @@ class Stack:
         if done.returncode:
             raise RuntimeError(f"prefect {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
+
+    def fill_disk(self) -> None:
+        """Let S3 take nothing any more, as where its disk is full: what lies there can be read."""
+        self.servers["s3"].kill()
+        self.servers["s3"].command.append(FULL)
+        self.servers["s3"].start()
+
+    def free_disk(self) -> None:
+        """Undo `fill_disk`."""
+        self.servers["s3"].kill()
+        self.servers["s3"].command.remove(FULL)
+        self.servers["s3"].start()
 
     def bytes(self) -> int:
         """Return how much everything takes on disk."""
