@@ -21,7 +21,8 @@ down:  ## stop it; what it keeps stays in its volumes
 	@$(COMPOSE) down
 
 status:  ## what runs of it, which champion, the last and the next runs, the disk
-	@COMPOSE="$(COMPOSE)" $(PYTHON) -m tasks.operations.status
+	@command -v $(or $(PYTHON),python3) >/dev/null || { echo "make status needs a python3"; exit 1; }
+	@COMPOSE="$(COMPOSE)" $(or $(PYTHON),python3) -m tasks.operations.status
 
 logs:  ## its logs, until Ctrl-C; one part's with ARGS=worker
 	@$(COMPOSE) logs --follow --tail 100 $(ARGS)

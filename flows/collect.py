@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, get_run_logger
 
 from settings import get_settings
 from tasks.data.catalogue import list_partitions
@@ -33,7 +33,7 @@ from tasks.data.windows import HISTORY_YEARS, first_release, one_day_further
 from tasks.foundation.store import open_store
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
-from tasks.operations.run_names import run_name
+from tasks.operations.run_names import day_of_run, run_name
 
 
 @flow(name="collect-movies", flow_run_name=run_name("collect", source_to_collect))
@@ -67,7 +67,7 @@ def collect_movies(
     """
     check_parameters(**locals())
     settings, log = get_settings(), get_run_logger()
-    logical_date = as_of or runtime.flow_run.scheduled_start_time.date()
+    logical_date = as_of or day_of_run()
     daily = start is None and end is None and years is None
     source = source or source_to_collect(settings)
     if source == "sample":
@@ -85,7 +85,8 @@ def collect_movies(
     end = end or date(logical_date.year + 1, 12, 31)
     check_parameters(start=start, end=end)
     max_age = settings.tmdb_max_age_days
-    purges = [purge_old(purged, logical_date, max_age, return_state=True) for purged in sorted({"tmdb", source})]
+    today = min(logical_date, day_of_run())  # a day that is still to come makes nothing old
+    purges = [purge_old(purged, today, max_age, return_state=True) for purged in sorted({"tmdb", source})]
     before = list_partitions(store, source)
     there, gone = fresh_partitions(store, before, logical_date), known_gone(before, logical_date)
     fresh = {name for name, partition in there.items() if is_settled(partition)}

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from datetime import date
 
-from prefect import flow, runtime
+from prefect import flow
 
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
 from tasks.operations.retention import retire
-from tasks.operations.run_names import run_name
+from tasks.operations.run_names import day_of_run, run_name
 
 
 @flow(name="housekeeping", flow_run_name=run_name("tidy up"))
@@ -21,10 +21,10 @@ def keep_house(as_of: date | None = None) -> dict[str, int]:
     """Retire what is old; what a rollback may need stays. tasks/operations/retention.py says what goes when.
 
     Args:
-        as_of: the day that ages are counted from; default: the scheduled date.
+        as_of: the day that ages are counted from; default, and the latest: the scheduled date.
     """
     check_parameters(**locals())
-    return retire(as_of or runtime.flow_run.scheduled_start_time.date())
+    return retire(min(as_of or day_of_run(), day_of_run()))
 
 
 if __name__ == "__main__":

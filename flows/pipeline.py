@@ -18,6 +18,7 @@ from flows.promote import promote_model
 from flows.train import train_model
 from settings import get_settings
 from tasks.data.source import SourceName, has_movies, source_to_collect
+from tasks.foundation.alerts import tell_block
 from tasks.learning.loading import TooLittleHistory
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.daily import Steps, ask_a_person, daily_lock, overtaken_by
@@ -93,6 +94,7 @@ def run_pipeline(
         steps.take("tidy up", keep_house, min(as_of or today, today))  # not what was just made as of an earlier day
         steps.show()
     if steps.failures:
+        tell_block(f"{runtime.flow_run.name} failed: {steps.failures}")  # an automation tells ALERT_WEBHOOK_URL
         raise StepsFailed(steps.failures)
     if not (trained and promotion):
         return f"nothing was promoted: {steps.left_out}"

@@ -18,11 +18,11 @@ from tasks.learning.identity import REFITTED, describe, identify, study_facts, s
 from tasks.learning.judging import judge, show_comparison
 from tasks.learning.loading import accept_catalogue, split
 from tasks.learning.report import write_report
-from tasks.learning.studies import SEARCHED_ON
+from tasks.learning.studies import MADE_FOR, SEARCHED_ON
 from tasks.learning.tuning import known_recipes, refit, tune
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
-from tasks.operations.run_names import run_name
+from tasks.operations.run_names import day_of_run, run_name
 from tasks.registry.publishing import register
 from tasks.registry.versions import CHALLENGER, check_registry, current_champion, find_trained, run_metrics, set_alias
 from tasks.release.champion import scored_by_champion, what_champion_lacks
@@ -59,7 +59,8 @@ def train_model(
     as_of = as_of or runtime.flow_run.scheduled_start_time.date()
     movies = accept_catalogue(source, as_of)
     facts, storage = study_facts(movies, source, seed), settings.optuna_storage.get_secret_value()
-    champion, dated = current_champion(), facts | {SEARCHED_ON: str(as_of)}
+    champion, made_for = current_champion(), {MADE_FOR: str(day_of_run())}
+    dated = facts | made_for | {SEARCHED_ON: str(as_of)}
     question, known = identify(movies, source, trials, seed), None
     version = find_trained(question)
     if not version:
@@ -87,7 +88,7 @@ def train_model(
     else:
         judged = fit(tables.train, best, seed, "before the hold-out")
         asked = {"trials": str(trials), "begun_from": best.begun_from, "recipe": json.dumps(best.recipe)}
-        tags = question | asked | describe(judged, movies, source, as_of)
+        tags = question | asked | made_for | describe(judged, movies, source, as_of)
         judgement = judge(judged, tables.holdout, train, holdout, scored_by_champion(holdout, tags))
         shipped = fit(tables.everything, best, seed, "on everything")
         report = write_report(judged, tables.holdout, holdout, best, judgement, tags)

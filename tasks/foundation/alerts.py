@@ -25,6 +25,12 @@ def alert(text: str) -> None:
             _post(settings.alert_webhook_url.get_secret_value(), text)
         except httpx.HTTPError as error:  # its own words hold the address, which is a secret
             log().warning("ALERT_WEBHOOK_URL was not told %r: %s", text, _why(error))
+    tell_block(text)
+
+
+def tell_block(text: str) -> None:
+    """Send a text to the block that ALERT_BLOCK names, where it is set."""
+    settings = get_settings()
     if settings.alert_block:
         try:
             block = Block.load(settings.alert_block)

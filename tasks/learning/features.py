@@ -93,9 +93,11 @@ def make_features(key: str, movies: pd.DataFrame, train: pd.DataFrame, holdout: 
     sentiments = Sentiments(_kept_sentiments(store, source))
     write_table(store, key, number_all(movies, train, holdout, sentiments))
     _keep_sentiments(store, source, movies, sentiments)
-    for old in sorted(name for name in store.keys(f"{source}/features/") if name.endswith(".json"))[:-KEPT]:
+    manifests = [name for name in store.keys(f"{source}/features/") if name.endswith(".json")]
+    others = {name.removesuffix(".json") for name in manifests} - {key}
+    for old in sorted(others)[: 1 - KEPT]:  # the one just made stays, whichever day it is of
         for suffix in (".json", *PARTS):
-            store.delete(old.removesuffix(".json") + suffix)
+            store.delete(old + suffix)
     return key
 
 

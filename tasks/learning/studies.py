@@ -27,6 +27,7 @@ from settings import make_room, with_driver, without_passwords
 
 BEST = 3  # recipes of an earlier study that a new one begins with
 BEGINNING, BEGUN_FROM = "begins_with", "begun_from"  # a study's own notes of it
+MADE_FOR = "made_for"  # the day of the run that made it
 SEARCHED_ON, ANSWERED_TRIALS = "searched_on", "answered"  # the day that a search was of, and how many trials it came to
 REFIT = "refit_of"  # of a study that only fits known recipes anew: the search that they are from
 DEFAULTS = "defaults"  # what a study without an earlier one has begun from
@@ -110,14 +111,18 @@ def last_search(
 
 
 def delete_studies(storage: str, model: str, before: date) -> int:
-    """Delete the studies of a model that are of an earlier day; return how many."""
+    """Delete the studies of a model that were made for an earlier day; return how many.
+
+    One that does not say for which, as those of a replay, was made for the day on which it began.
+    """
     database = _open_database(storage)
     summaries = optuna.get_all_study_summaries(database, include_best_trial=False)
     old = []
     for study in summaries:
         known = study.user_attrs
-        day = known.get(SEARCHED_ON, known.get("as_of"))
-        if day and known.get("model") == model and date.fromisoformat(day) < before:
+        began = study.datetime_start.date() if study.datetime_start else date.max
+        day = date.fromisoformat(known[MADE_FOR]) if MADE_FOR in known else began
+        if known.get("model") == model and day < before:
             old.append(study.study_name)
     for name in old:
         optuna.delete_study(study_name=name, storage=database)

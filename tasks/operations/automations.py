@@ -9,16 +9,19 @@ They need PREFECT_EXPERIMENTAL_EVENTS=true on the server, too. Runs of deploymen
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from datetime import timedelta
 
 from prefect.automations import Automation, EventTrigger, Posture
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.exceptions import ObjectNotFound
 
 from settings import get_settings
 from tasks.data.shared_rate import make_shared_rate
 
+TELLS, BLOCK = "premiere: tell of failed runs", "premiere-failures"
 PENDING_SECONDS = 900  # a container on ECS may take 600 to start
 OUR_RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 OUR_TAG = {"prefect.resource.id": "prefect.tag.premiere", "prefect.resource.role": "tag"}
@@ -54,7 +57,7 @@ def free_lost_runs(seconds: int) -> Automation:
 def tell_of_failures(url: str) -> Automation:
     """Return the automation that posts {"text": …} for each failed or crashed run; keeps the address in a block."""
     block = CustomWebhookNotificationBlock(name="premiere", url=url, json_data={"text": "{{subject}}\n{{body}}"})
-    hook = block.save("premiere-failures", overwrite=True)
+    hook = block.save(BLOCK, overwrite=True)
     trigger = EventTrigger(
         match=OUR_RUNS,
         match_related=OUR_TAG,
@@ -65,7 +68,7 @@ def tell_of_failures(url: str) -> Automation:
         within=timedelta(0),
     )
     return Automation(
-        name="premiere: tell of failed runs",
+        name=TELLS,
         description="Posts flow, run, state and address to ALERT_WEBHOOK_URL.",
         trigger=trigger,
         actions=[SendNotification(block_document_id=hook, subject="A run failed", body=TEXT)],
@@ -81,6 +84,14 @@ def put(automation: Automation) -> None:
     else:
         automation.update()
     print(automation.name)
+
+
+def take_away(automation: str, block: str) -> None:
+    """Remove an automation, and the block that held its address, where they are."""
+    with suppress(ValueError):
+        Automation.read(name=automation).delete()
+    with suppress(ValueError, ObjectNotFound):
+        CustomWebhookNotificationBlock.delete(block)
 
 
 def _events(*names: str) -> set[str]:
@@ -99,6 +110,7 @@ def main() -> None:
     if url:
         put(tell_of_failures(url.get_secret_value()))
     else:
+        take_away(TELLS, BLOCK)
         print("ALERT_WEBHOOK_URL is not set: failed runs are shown in the UI only")
 
 

@@ -1,7 +1,9 @@
-"""What the stack's worker does before it takes work: make the bucket, tell which runs died, start the first daily run.
+"""What the stack's worker does before it takes work: make the bucket, deploy, tell which runs died, start a daily run.
 
-Each is done once, however often the worker starts. Prefect 2 does not notice that a run's process died with its
-container: it would stay Running for ever, and nothing would begin in its place.
+Each is done once, however often the worker starts. Deploying takes away the runs that are scheduled and late, and what
+a person changed in the UI, so that it is done only where what is deployed has changed; a host that was off when the day
+was due has its run when it comes up. Prefect 2 does not notice that a run's process died with its container: it would
+stay Running for ever, and nothing would begin in its place.
 
     python -m tasks.operations.beginning --bucket premiere --trials 20
 """
@@ -9,20 +11,34 @@ container: it would stay Running for ever, and nothing would begin in its place.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+from croniter import croniter  # type: ignore[import-untyped]
 
+from settings import PROJECT
 from tasks.operations.progress import BEGUN, DAILY, Prefect
 
 POOL = "premiere"
+DEPLOYED = "premiere_deployed"  # Prefect's variable that says what is
+DEPLOY = (  # as make deploy does
+    f"work-pool create {POOL} --type process --overwrite",
+    "work-pool create docker --type docker --base-job-template deploy/docker-pool.json --overwrite",
+    "--no-prompt deploy --all",
+)
 CONTAINER = r"[0-9a-f]{12}"  # what a container calls itself
 OURS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 PENDING_OR_RUNNING = ["PENDING", "RUNNING", "CANCELLING"]
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def main() -> None:
@@ -33,6 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     make_bucket(options.bucket)
     prefect = Prefect(os.environ["PREFECT_API_URL"])
+    print("deployed" if deploy(prefect) else "what is deployed is of this code", flush=True)
     for name in tell_lost_runs(prefect):
         print(f"{name}: its worker ended, and so did it", flush=True)
     parameters = {"trials": options.trials} if options.trials else {}
@@ -46,6 +63,24 @@ def make_bucket(name: str) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in OURS:
             raise
+
+
+def deploy(prefect: Prefect) -> bool:
+    """Make the pools and deploy all, unless this is what was deployed last; say whether it was done."""
+    digest = hashlib.sha256(os.environ.get("PREMIERE_TAG", "").encode())
+    for pattern in ("prefect.yaml", "deploy/*-pool.json", "flows/*.py"):
+        for path in sorted(PROJECT.glob(pattern)):
+            digest.update(path.read_bytes())
+    known = prefect.ask(f"variables/name/{DEPLOYED}")
+    if known and known["value"] == digest.hexdigest() and prefect.deployment():
+        return False
+    for command in DEPLOY:
+        subprocess.run([str(Path(sys.executable).with_name("prefect")), *command.split()], cwd=PROJECT, check=True)
+    if known:
+        prefect.ask(f"variables/name/{DEPLOYED}", {"value": digest.hexdigest()}, "PATCH")
+    else:
+        prefect.ask("variables/", {"name": DEPLOYED, "value": digest.hexdigest()})
+    return True
 
 
 def tell_lost_runs(prefect: Prefect) -> list[str]:
@@ -79,21 +114,35 @@ def _is_there(host: str) -> bool:
 
 
 def begin(prefect: Prefect, parameters: dict[str, Any] | None = None) -> str | None:
-    """Start the daily run unless one was completed, is under way or is asked for; return its name, or None.
+    """Start the daily run unless one is under way, is asked for or was completed for the newest day that was due.
 
-    So a first run that died is begun again. Two that ask at once start one run.
+    Returns its name, or None. So a first run that died is begun again, and so is a day that nobody was there for.
+    `parameters` are those of the first run. Two that ask at once start one run.
     """
     deployment = prefect.deployment()
     if not deployment:
         raise LookupError(f"{DAILY} is not deployed: prefect deploy --all, and start again")
     runs = prefect.runs(["SCHEDULED", *BEGUN], limit=200, deployments=[deployment])
     runs = [run for run in runs if run["state_type"] != "SCHEDULED" or not run["auto_scheduled"]]
-    ended = [run for run in runs if run["state_type"] in ("FAILED", "CRASHED", "CANCELLED")]
-    if len(ended) < len(runs):
+    asked: dict[str, Any] = {"state": {"type": "SCHEDULED"}}
+    if not all(run["state_type"] in ENDED for run in runs):
         return None
-    asked: dict[str, Any] = {"state": {"type": "SCHEDULED"}, "parameters": parameters or {}}
-    asked["idempotency_key"] = f"{DAILY} first, after {len(ended)}"
+    if any(run["state_type"] == "COMPLETED" for run in runs):
+        due = _last_due(prefect)
+        if due is None or datetime.fromisoformat(runs[0]["expected_start_time"]) >= due:
+            return None
+        asked["idempotency_key"] = f"{DAILY} of {due:%Y-%m-%d %H:%M}"
+    else:
+        asked |= {"idempotency_key": f"{DAILY} first, after {len(runs)}", "parameters": parameters or {}}
     return str(prefect.ask(f"deployments/{deployment}/create_flow_run", asked)["name"])
+
+
+def _last_due(prefect: Prefect) -> datetime | None:
+    """Return when the schedules of the daily run last asked for it; None where a person took them away."""
+    deployment = prefect.ask(f"deployments/name/{DAILY}")
+    schedules = [] if deployment["paused"] else [s["schedule"] for s in deployment["schedules"] if s["active"]]
+    crons = [schedule["cron"] for schedule in schedules if schedule.get("cron")]  # in UTC, as prefect.yaml has them
+    return max((croniter(cron, datetime.now(UTC)).get_prev(datetime) for cron in crons), default=None)
 
 
 if __name__ == "__main__":

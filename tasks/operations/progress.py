@@ -26,13 +26,13 @@ class Away(RuntimeError):
     """A server does not answer, or not as it should."""
 
 
-def answer(server: str, url: str, body: Any = None) -> tuple[int, Any]:
+def answer(server: str, url: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
     """Return the status and the JSON that a server answers; raises Away."""
     sent = None if body is None else json.dumps(body).encode()
     # MLflow takes its name without a port, whichever it was published on.
     headers = {"Content-Type": "application/json", "Host": urllib.parse.urlsplit(url).hostname or ""}
     try:
-        request = urllib.request.Request(url, sent, headers)  # noqa: S310 (http, from our settings)
+        request = urllib.request.Request(url, sent, headers, method=method)  # noqa: S310 (http, from our settings)
         with urllib.request.urlopen(request, timeout=SECONDS) as said:  # noqa: S310
             return said.status, json.loads(said.read() or b"null")
     except urllib.error.HTTPError as error:
@@ -43,9 +43,9 @@ def answer(server: str, url: str, body: Any = None) -> tuple[int, Any]:
         raise Away(f"{server} does not answer") from None
 
 
-def fetch(server: str, url: str, body: Any = None, absent: tuple[int, ...] = (404,)) -> Any:
+def fetch(server: str, url: str, body: Any = None, absent: tuple[int, ...] = (404,), method: str | None = None) -> Any:
     """Return what a server answers, or None where its status says that there is no such thing; raises Away."""
-    status, said = answer(server, url, body)
+    status, said = answer(server, url, body, method)
     if status in absent:
         return None
     if status >= 400:
@@ -67,9 +67,9 @@ class Prefect:
     def __init__(self, api: str) -> None:
         self.api = api
 
-    def ask(self, path: str, body: Any = None) -> Any:
-        """Return what the API answers; raises Away."""
-        return fetch("Prefect", f"{self.api}/{path}", body)
+    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        """Return what the API answers, to GET or, with a body, POST unless told otherwise; raises Away."""
+        return fetch("Prefect", f"{self.api}/{path}", body, method=method)
 
     def runs(self, states: list[str], sort: str = NEWEST, limit: int = 1, **filters: Any) -> list[dict[str, Any]]:
         """Return the flow runs in one of these states, filtered by `deployments`, `flows`, `pools` or `parents`."""

@@ -3,12 +3,13 @@
 What a rollback may need stays: the files, bentos and images of the champion, of the three champions before it and of
 the challenger. Of other versions the files go after `VERSION_DAYS`, with their bentos and images; their rows in the
 registry, with figures and tags, stay for ever, as does the ledger. Searches of Optuna go after `STUDY_DAYS`, ended runs
-of Prefect and what they showed after `RUN_DAYS`, recorded predictions with their feedback after `PREDICTION_DAYS`.
+of our flows in Prefect and what they showed after `RUN_DAYS`, recorded predictions with their feedback after
+`PREDICTION_DAYS`.
 Partitions, upcoming lists and the texts of predictions go with TMDB's six months (tasks/data/purging.py), feature
 tables when newer ones are made. What lies in an image registry or at ECS is theirs to keep.
 
-Days are counted by the dates that things are of, not by when they were written: a day that is run late retires what the
-day itself would have.
+Days are counted by the days that things were made for, not by the clock: a day that is run late retires what the day
+itself would have. What was made today as of an earlier day (`--as-of`, a replay) is of today.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from prefect import get_client, task
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
@@ -40,9 +43,13 @@ from tasks.registry import versions as registry
 from tasks.registry.versions import CHALLENGER, Version
 from tasks.release import ledger
 from tasks.release.targets import bento, images
+from tasks.release.targets.docker_engine import has_engine
 
 CHAMPIONS = 4  # the present one, and those that rollbacks go back to
 ENDED = [StateType.COMPLETED, StateType.CANCELLED, StateType.FAILED, StateType.CRASHED]
+# A server of Prefect may be shared: what other flows ran is theirs.
+FLOWS = "premiere collect-movies collect-imdb train-model tune-worker promote-model ship-model rollback-model".split()
+FLOWS += "predict-upcoming housekeeping replay-policy".split()
 VERSION_DAYS, STUDY_DAYS, RUN_DAYS, PREDICTION_DAYS = 14, 35, 60, 400
 
 
@@ -52,15 +59,36 @@ def retired_versions(today: date) -> list[Version]:
     kept = set(ledger.champions(ledger.read())[-CHAMPIONS:])
     champion, challenger = registry.current_champion(), registry.find_alias(CHALLENGER)
     kept |= {version.number for version in (champion, challenger) if version}
-    return [v for v in registry.all_versions() if v.number not in kept and v.tags.get("known_on", before) < before]
+    return [v for v in registry.all_versions() if v.number not in kept and _made_for(v, before) < before]
+
+
+def _made_for(version: Version, unknown: str) -> str:
+    return version.tags.get("made_for") or version.tags.get("known_on", unknown)
 
 
 def _versions(today: date) -> int:
-    gone = [version for version in retired_versions(today) if "retired" not in version.tags]
-    for version in gone:
-        registry.delete_files(version)
-        registry.tag_version(version, {"retired": str(today)})
-    return len(gone)
+    """Files of versions; one whose files cannot be deleted keeps no other's."""
+    gone, failed = 0, []
+    for version in retired_versions(today):
+        if "retired" in version.tags:
+            continue
+        try:
+            registry.delete_files(version)
+            registry.tag_version(version, {"retired": str(today)})
+            gone += 1
+        except Exception as error:
+            failed.append(f"{version.label}: {error}")
+    if failed:
+        raise RuntimeError("; ".join(failed))
+    return gone
+
+
+def _trainings(today: date) -> int:
+    """What trainings left behind that died before they registered a version; one of the last day may be under way."""
+    left = registry.unregistered_runs(datetime.now(UTC) - timedelta(days=1))
+    for run in left:
+        registry.discard_run(run)
+    return len(left)
 
 
 def _bentos(today: date) -> int:
@@ -68,9 +96,11 @@ def _bentos(today: date) -> int:
 
 
 def _images(today: date) -> int:
+    """Images on this host's engine; where none answers there are none that this host could delete."""
     records = ledger.read()
     shipped = [ledger.shipments(records, version.number).get("image") for version in retired_versions(today)]
-    return images.delete([shipment.where for shipment in shipped if shipment])
+    addresses = [shipment.where for shipment in shipped if shipment]
+    return images.delete(addresses) if addresses and has_engine() else 0
 
 
 def _studies(today: date) -> int:
@@ -91,7 +121,8 @@ def _predictions(today: date) -> int:
 
 
 def _runs(today: date) -> int:
-    """Ended runs of Prefect, and the artifacts that they showed; its logs it keeps, and has no call to remove them."""
+    """Ended runs of our flows, and the artifacts that they showed; Prefect keeps its logs: no call removes them."""
+    ours = FlowFilter(name=FlowFilterName(any_=FLOWS))
     before = datetime.combine(today - timedelta(days=RUN_DAYS), time.min, UTC)
     old = FlowRunFilter(
         expected_start_time=FlowRunFilterExpectedStartTime(before_=before),
@@ -101,7 +132,7 @@ def _runs(today: date) -> int:
     async def delete() -> int:
         removed = 0
         async with get_client() as client:
-            while runs := await client.read_flow_runs(flow_run_filter=old, limit=100):
+            while runs := await client.read_flow_runs(flow_filter=ours, flow_run_filter=old, limit=100):
                 ids: list[UUID] = [run.id for run in runs]
                 shown = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=ids))
                 while artifacts := await client.read_artifacts(artifact_filter=shown):
@@ -119,6 +150,7 @@ PLACES: dict[str, Callable[[date], int]] = {
     "bentos": _bentos,
     "images": _images,
     "versions": _versions,
+    "trainings": _trainings,
     "studies": _studies,
     "runs": _runs,
     "predictions": _predictions,

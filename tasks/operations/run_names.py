@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date
 from typing import Any
+from uuid import UUID
 
-from prefect import runtime
+from prefect import get_client, runtime
 
 from settings import Settings, get_settings
 
@@ -28,11 +30,22 @@ def run_name(what: str, source: Callable[[Settings], str] | None = None) -> Call
 
     def name() -> str:
         given = runtime.flow_run.parameters
-        day = given.get("as_of") or runtime.flow_run.scheduled_start_time.date()
+        day = given.get("as_of") or day_of_run()
         parts = [what, given.get("source") or _found(source), *_details(given), f"as of {day}"]
         return " ".join(filter(None, parts))
 
     return name
+
+
+def day_of_run() -> date:
+    """Return the day that a run is for: its scheduled date, or that of the run that it is a step of."""
+    parent = runtime.flow_run.parent_flow_run_id
+    if parent:
+        with get_client(sync_client=True) as client:
+            expected = client.read_flow_run(UUID(parent)).expected_start_time
+            if expected:
+                return date.fromisoformat(f"{expected:%Y-%m-%d}")
+    return date.fromisoformat(f"{runtime.flow_run.scheduled_start_time:%Y-%m-%d}")
 
 
 def _found(source: Callable[[Settings], str] | None) -> str:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,7 @@ def champions(containers: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _registered(containers: list[dict[str, Any]]) -> str:
-    model = os.environ.get("MODEL_NAME") or "movie-rating"
+    model = _setting("MODEL_NAME", "movie-rating")
     found = champion(_address(containers, "mlflow"), model)
     if not found:
         return f"{model} has none yet"
@@ -110,6 +112,18 @@ def disk(containers: list[dict[str, Any]]) -> Iterator[str]:
     for volume in volumes:
         if label in (volume["Labels"] or "").split(","):
             yield f"{volume['Name']:<28} {volume['Size']}"
+    folder = Path(_docker("docker", "info", "--format", "{{.DockerRootDir}}").strip())
+    if folder.exists():  # not where Docker runs in a machine of its own
+        yield f"{'free in ' + str(folder):<28} {shutil.disk_usage(folder).free / 1e9:.1f}GB"
+
+
+def _setting(name: str, default: str) -> str:
+    """Return a setting as Compose reads it: from the environment, or else from .env."""
+    told = {}
+    with suppress(OSError):
+        lines = (PROJECT / ".env").read_text().splitlines()
+        told = dict(line.strip().split("=", 1) for line in lines if "=" in line and not line.strip().startswith("#"))
+    return os.environ.get(name) or told.get(name, "").strip("\"' ") or default
 
 
 def _one(question: Callable[[], str]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from tasks.data.catalogue import read_catalogue
 from tasks.foundation.store import open_store
 from tasks.registry import versions as registry
 from tasks.registry.versions import Version
-from tasks.release.targets.bento import ask_service, build_bento
+from tasks.release.targets.bento import ask_service, bento_to_serve
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Asked:
 def ask_champion(champion: Version, source: str, today: date) -> Asked:
     """Start the champion's service, ask it about the next movie to come out, and stop it."""
     movie, actual = pick_movie(source, today)
-    (answer,) = ask_service(build_bento(champion), [movie])
+    (answer,) = ask_service(bento_to_serve(champion), [movie])
     return Asked(movie, actual, answer)
 
 

@@ -98,9 +98,9 @@ def watch(room: Room, host: str, mlflow: str, prefect: Prefect) -> None:
 def serve(host: str) -> NoReturn:
     """Become the service of the champion, by the bento that its promotion built, with a home of this process's own."""
     from tasks.registry import versions as registry  # MLflow and BentoML are slow to import: the page is there before
-    from tasks.release.targets.bento import become, store_bento
+    from tasks.release.targets.bento import become, bento_to_serve
 
-    bento = store_bento(registry.find(registry.CHAMPION))
+    bento = bento_to_serve(registry.find(registry.CHAMPION))
     become(bento, get_settings().service_port, Path(tempfile.gettempdir()) / "served", host)
 
 

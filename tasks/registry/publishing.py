@@ -29,6 +29,7 @@ from tasks.registry.versions import (
     client,
     code_digest,
     content_hash,
+    discard_run,
     experiment,
     find,
     find_trained,
@@ -87,7 +88,7 @@ def _register(
 
     name, runs = get_settings().model_name, experiment(mlflow_client)
     for half in mlflow_client.search_runs([runs], f"tags.training = '{tags['training']}'", max_results=10_000):
-        mlflow_client.delete_run(half.info.run_id)
+        discard_run(half)
     mlflow.set_experiment(experiment_id=runs)
     raw, example = inputs(holdout), inputs(pd.DataFrame([Movie(**EXAMPLE).facts()]))
     run_name = f"{tags['family']} as of {tags['as_of']}"

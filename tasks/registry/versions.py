@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -168,17 +169,44 @@ def delete_files(version: Version) -> None:
     """Delete the files of a version, of its fits and of its run; its rows in the registry stay."""
     mlflow_client = client()
     from mlflow.exceptions import MlflowException
+
+    try:
+        run = mlflow_client.get_run(version.run_id)
+    except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise
+        return  # a person has deleted it, with what belonged to it
+    _delete_files_of(run)
+
+
+def _delete_files_of(run: Any) -> None:
+    """Delete what lies in a run and in the fits that it made; what is gone is no error."""
+    mlflow_client = client()
+    from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    run = mlflow_client.get_run(version.run_id)
-    places = [mlflow_client.get_logged_model(fit.model_id).artifact_location for fit in run.outputs.model_outputs]
-    for place in [*places, run.info.artifact_uri]:
-        files: Any = get_artifact_repository(place)
+    for fit in [*(run.outputs.model_outputs if run.outputs else []), None]:
         try:
+            place = mlflow_client.get_logged_model(fit.model_id).artifact_location if fit else run.info.artifact_uri
+            files: Any = get_artifact_repository(place)
             files.delete_artifacts()
         except MlflowException as error:
             if error.error_code not in NOT_FOUND:
                 raise
+
+
+def unregistered_runs(before: datetime) -> list[Any]:
+    """Return MLflow's runs of trainings that began before a moment and came to no version."""
+    mlflow_client, versions = client(), {version.run_id for version in all_versions()}
+    asked = f"tags.training != '' and tags.family != '' and attributes.start_time < {int(before.timestamp() * 1000)}"
+    found = mlflow_client.search_runs([experiment(mlflow_client)], asked, max_results=1_000)
+    return [run for run in found if run.info.run_id not in versions]
+
+
+def discard_run(run: Any) -> None:
+    """Delete a run of MLflow's, and before it its files."""
+    _delete_files_of(run)
+    client().delete_run(run.info.run_id)
 
 
 def find_trained(tags: dict[str, str]) -> Version | None:

@@ -105,7 +105,10 @@ def read() -> list[Entry]:
             except ValidationError as error:
                 log().warning("%s/%s cannot be read and is passed over: %s", store.uri, key, error.errors()[0]["msg"])
     if new >= COPIED:
-        store.write(copy, _COPY.dump_json(records))
+        try:
+            store.write(copy, _COPY.dump_json(records))
+        except Exception as error:  # it only makes the next reading faster
+            log().warning("the copy of the ledger could not be renewed: %s", error)
     return list(records.values())
 
 

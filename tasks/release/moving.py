@@ -72,11 +72,11 @@ def move(intent: Entry, held: Lease) -> Entry:
     """
     assert intent.to is not None
     assert intent.ends_as
-    version = registry.find(str(intent.to))
     before = ledger.shipments(ledger.read(), intent.previous) if intent.previous else {}
     facts = intent.model_dump(exclude={"event", "at", "by", "model", "ends_as", "fence"}) | {"fence": held.number}
     touched: list[Shipment] = []
     try:
+        version = registry.find(str(intent.to))
         for shipment in intent.shipments:
             held.check()
             touched.append(shipment)

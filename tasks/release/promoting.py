@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from prefect import get_client, runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 
@@ -139,15 +140,19 @@ def _show(challenger: Version, verdict: Verdict, plot: Figure | None) -> None:
 def approved(challenger: Version, reason: str) -> bool:
     """Suspend the flow until a person approves or declines in the Prefect UI (Resume, on the run's page).
 
-    The run leaves its worker meanwhile and starts again from the top when it is answered.
+    The run leaves its worker meanwhile and starts again from the top when it is answered. What was answered counts for
+    this version alone: where another became challenger meanwhile, it is asked about anew.
     """
+    key = f"approval-{challenger.label}"
     question = f"**{challenger.label}** passed every gate: {reason}. Approve, and it becomes champion."
-    if (runtime.flow_run.run_count or 1) == 1:  # not when it was answered and starts again
+    context = FlowRunContext.get()
+    asked = context.flow_run.empirical_policy.pause_keys if context and context.flow_run else None
+    if key not in (asked or ()):  # not when it was answered and starts again
         alert(f"{get_settings().model_name} {challenger.label} waits for approval: {reason}. {runtime.flow_run.ui_url}")
     answer: Any = suspend_flow_run(
         wait_for_input=Approval.with_initial_data(description=question, approve=False),
         timeout=7 * 86_400,
-        key="approval",
+        key=key,
     )
     if not answer.approve:
         said = f"a person declined: {answer.reason or 'no reason given'}"

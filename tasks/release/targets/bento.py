@@ -74,6 +74,24 @@ def store_bento(version: Version) -> str:
     return tag
 
 
+def bento_to_serve(version: Version) -> str:
+    """Return the tag of the bento that serves a version: as `store_bento`, or else the one that its promotion built.
+
+    So an upgrade whose code rates otherwise takes nothing down: the version goes on with its own code until the gate
+    lets another through.
+    """
+    try:
+        return store_bento(version)
+    except RuntimeError as error:
+        tag = f"premiere:{version.label}"
+        try:
+            require(tag, version.tags["sha256"])
+        except LookupError:
+            raise error from None
+        log().warning("%s is served as it was built: %s", tag, error)
+        return tag
+
+
 def delete(labels: Collection[str]) -> int:
     """Delete the bentos of versions, and their models in BentoML's store, where they are; return how many bentos."""
     store, removed = Path(_home()), 0
