@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from datetime import date
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, get_run_logger
 
 from settings import get_settings
 from tasks.data.source import SourceName, source_to_learn_from
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
-from tasks.operations.run_names import run_name
+from tasks.operations.run_names import day_of_run, run_name
 from tasks.operations.upcoming import coming, keep, score, show
 from tasks.registry.versions import CHAMPION, find
 from tasks.release.reconciling import differences
@@ -30,7 +30,7 @@ def predict_upcoming(source: SourceName | None = None, as_of: date | None = None
     """
     check_parameters(**locals())
     source = source or source_to_learn_from(get_settings())
-    today = as_of or runtime.flow_run.scheduled_start_time.date()
+    today = as_of or day_of_run()
     champion = find(CHAMPION)
     for difference in differences():
         get_run_logger().warning("%s: python -m flows.promote says what to do", difference)

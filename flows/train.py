@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from datetime import date
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, get_run_logger
 
 from settings import get_settings
 from tasks.data.source import RatingsName, source_to_learn_from
@@ -56,7 +56,7 @@ def train_model(
     lacking = what_champion_lacks()
     if lacking:
         log.warning("%s; training goes on without it", lacking)
-    as_of = as_of or runtime.flow_run.scheduled_start_time.date()
+    as_of = as_of or day_of_run()
     movies = accept_catalogue(source, as_of)
     facts, storage = study_facts(movies, source, seed), settings.optuna_storage.get_secret_value()
     champion, made_for = current_champion(), {MADE_FOR: str(day_of_run())}

@@ -18,7 +18,7 @@ from tasks.learning.loading import load_movies, split
 from tasks.learning.tuning import tune
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.parameters import check_parameters, with_rules
-from tasks.operations.run_names import run_name
+from tasks.operations.run_names import day_of_run, run_name
 
 
 @flow(name="tune-worker", flow_run_name=run_name("tune", source_to_learn_from))
@@ -42,7 +42,7 @@ def tune_worker(
     check_parameters(**locals())
     settings = get_settings()
     source = source or source_to_learn_from(settings)
-    movies = load_movies(source, as_of or runtime.flow_run.scheduled_start_time.date())
+    movies = load_movies(source, as_of or day_of_run())
     train, holdout = split(movies)
     tables = feature_table(movies, train, holdout, source)
     facts, storage = study_facts(movies, source, seed), settings.optuna_storage.get_secret_value()

@@ -28,7 +28,7 @@ from settings import PROJECT, get_settings
 from tasks.foundation.tether import tethered
 from tasks.registry import versions as registry
 from tasks.release.targets import bento, images
-from tasks.release.targets.bento import code_digest, free_port, running, store_bento
+from tasks.release.targets.bento import bento_to_serve, code_digest, free_port, running, store_bento
 
 MOVIE = {"movie": {"title": "x"}}
 
@@ -365,6 +365,7 @@ def test_a_champion_that_todays_code_would_rate_wrongly_by_gets_no_new_bento_and
     monkeypatch.setattr(bento, "PROJECT", checkout)
     with pytest.raises(RuntimeError, match=f"today's {how}"):
         store_bento(champion)
+    assert bento_to_serve(champion) == tag  # an upgrade takes down no service that has a bento of its own
     assert made(tag) == before
 
 

@@ -5,9 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -156,8 +155,7 @@ def test_full_days_are_cut_by_genre(
 
 def run_on(day: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, int]:
     """Run the daily flow as of a logical date."""
-    moment = datetime.fromisoformat(day)
-    monkeypatch.setattr("flows.collect.runtime", SimpleNamespace(flow_run=SimpleNamespace(scheduled_start_time=moment)))
+    monkeypatch.setattr("flows.collect.day_of_run", lambda: date.fromisoformat(day))
     return collect_movies(**options)
 
 
@@ -198,6 +196,18 @@ def test_records_that_are_too_old_go(
     left = read_catalogue(store, "tmdb")
     assert left["release_date"].min() >= pd.Timestamp("2020-01-01")
     assert {str(p.logical_date) for p in list_partitions(store, "tmdb")} == {"2025-08-01"}
+
+
+def test_a_day_to_come_makes_nothing_old(
+    store: FolderStore, bodies: list[dict[str, Any]], serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(bodies) as url:
+        use(monkeypatch, url)
+        run_on(str(date.today()), monkeypatch, start=START, end=END)
+        monkeypatch.undo()
+        use(monkeypatch, url)
+        collect_movies(START, END, as_of=date.today() + timedelta(days=400))
+    assert str(date.today()) in {str(p.logical_date) for p in list_partitions(store, "tmdb")}
 
 
 def collector(folder: Path, url: str, prefect_home: Path, *options: str) -> subprocess.Popen[bytes]:

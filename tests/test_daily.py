@@ -32,6 +32,7 @@ from tasks.operations.daily import Steps
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHALLENGER
 from tasks.release import ledger
+from tasks.release.targets.shipment import Shipment
 
 
 def fails() -> None:
@@ -168,6 +169,10 @@ def test_old_versions_are_retired_and_what_a_rollback_needs_stays(copied_world: 
     old, newest = another_version(), another_version()
     registry.set_alias(CHALLENGER, newest)
     day = TODAY + timedelta(days=200)
+    for version in (old, newest):
+        registry.tag_version(version, {"made_for": str(TODAY)})
+    of_yore = another_version()  # made on the day itself, as of an earlier one
+    registry.tag_version(of_yore, {"known_on": "2024-01-01", "made_for": str(day)})
     assert [v.number for v in retention.retired_versions(TODAY)] == []
     champion = registry.current_champion()
     assert champion
@@ -186,6 +191,84 @@ def test_the_files_of_a_retired_version_go_and_its_row_stays(copied_world: World
     registry.delete_files(champion)  # again, it finds nothing
 
 
+def test_what_a_person_deleted_in_mlflow_keeps_nothing_else_from_being_retired(
+    copied_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, first, second = registry.client(), another_version(), another_version()
+    fits = client.get_run(first.run_id).outputs.model_outputs
+    client.delete_logged_model(fits[0].model_id)
+    monkeypatch.setattr(retention, "retired_versions", lambda _: [first, second])
+    assert retention.PLACES["versions"](TODAY) == 2
+    assert not registry.has_files(second)
+    delete, asked = registry.delete_files, []
+
+    def fail_first(version: registry.Version) -> None:
+        asked.append(version.number)
+        if version == first:
+            raise OSError("no right to")
+        delete(version)
+
+    monkeypatch.setattr(registry, "delete_files", fail_first)
+    with pytest.raises(RuntimeError, match=f"{first.label}: no right to"):
+        retention.PLACES["versions"](TODAY)
+    assert asked == [first.number, second.number]
+
+
+def test_what_a_training_left_that_died_before_its_version_goes_a_day_later(copied_world: World) -> None:
+    client, champion = registry.client(), registry.current_champion()
+    assert champion
+    experiment = client.get_run(champion.run_id).info.experiment_id
+    stamp = int((now() - timedelta(days=2)).timestamp() * 1000)
+    tags = {"training": "of a run that died", "family": "xgboost"}
+    old = client.create_run(experiment, start_time=stamp, tags=tags)
+    client.log_text(old.info.run_id, "half", "model_card.md")
+    under_way = client.create_run(experiment, tags=tags)
+    assert retention.PLACES["trainings"](TODAY) == 1
+    assert client.get_run(old.info.run_id).info.lifecycle_stage == "deleted"
+    assert not Path(old.info.artifact_uri.removeprefix("file://")).exists()
+    assert client.get_run(under_way.info.run_id).info.lifecycle_stage == "active"
+    assert registry.has_files(champion)
+    assert retention.PLACES["trainings"](TODAY) == 0
+
+
+def test_a_host_without_docker_has_no_images_to_retire(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    champion = registry.current_champion()
+    assert champion
+    shipped = {"image": Shipment(target="image", where="premiere:v1-of-another-host")}
+    monkeypatch.setattr(ledger, "shipments", lambda *_: shipped)
+    monkeypatch.setattr(retention, "retired_versions", lambda _: [champion])
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert retention.PLACES["images"](TODAY) == 0
+
+
+def test_a_study_is_as_old_as_the_day_that_it_was_made_for(environment: Path) -> None:
+    storage = get_settings().optuna_storage.get_secret_value()
+    notes = {
+        "of a replay": {"as_of": "2019-01-01"},
+        "as of then": {"as_of": "2020-01-01", "searched_on": "2020-01-01", "made_for": str(now().date())},
+        "of a late day": {"as_of": "2026-01-01", "searched_on": "2026-01-01", "made_for": "2026-01-01"},
+    }
+    for name, told in notes.items():
+        study = optuna.create_study(study_name=name, storage=storage)
+        for key, value in (told | {"model": get_settings().model_name}).items():
+            study.set_user_attr(key, value)
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+    assert retention.PLACES["studies"](now().date()) == 1
+    assert set(optuna.get_all_study_names(storage)) == {"of a replay", "as of then"}
+
+
+def test_housekeeping_of_a_day_to_come_is_that_of_today(
+    copied_world: World, prefect_api: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.housekeeping import keep_house
+
+    taken: list[date] = []
+    for place in retention.PLACES:
+        monkeypatch.setitem(retention.PLACES, place, lambda day: taken.append(day) or 0)
+    keep_house(now().date() + timedelta(days=500))
+    assert set(taken) == {now().date()}
+
+
 def test_housekeeping_is_done_twice_and_one_place_that_fails_keeps_no_other(
     copied_world: World, prefect_api: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,8 +284,11 @@ def test_housekeeping_is_done_twice_and_one_place_that_fails_keeps_no_other(
 
 
 def test_ended_runs_of_two_months_ago_go_with_what_they_showed(prefect_api: None) -> None:
-    @flow
+    @flow(name="housekeeping")
     def shows() -> None: ...
+
+    @flow(name="of another team")
+    def foreign() -> None: ...
 
     async def runs() -> dict[str, str]:
         """Names of what is left."""
@@ -213,7 +299,7 @@ def test_ended_runs_of_two_months_ago_go_with_what_they_showed(prefect_api: None
             )
             return {run.name: "" for run in found} | {str(artifact.flow_run_id): "shown" for artifact in shown}
 
-    async def begin(name: str, days: int, state: State[Any]) -> Any:
+    async def begin(name: str, days: int, state: State[Any], shows: Any = shows) -> Any:
         async with get_client() as client:
             due = Scheduled(scheduled_time=now() - timedelta(days=days))
             run = await client.create_flow_run(shows, name=name, state=due)
@@ -224,9 +310,10 @@ def test_ended_runs_of_two_months_ago_go_with_what_they_showed(prefect_api: None
     old = asyncio.run(begin("old", 61, Completed()))
     recent = asyncio.run(begin("recent", 59, Completed()))
     lasting = asyncio.run(begin("lasting", 61, Running()))
+    asyncio.run(begin("not ours", 61, Completed(), foreign))
     assert retention.PLACES["runs"](now().date()) == 1
     left = asyncio.run(runs())
     assert "old" not in left
-    assert {"recent", "lasting"} <= left.keys()
+    assert {"recent", "lasting", "not ours"} <= left.keys()
     assert str(old) not in left
     assert left[str(recent)] == left[str(lasting)] == "shown"

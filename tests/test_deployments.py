@@ -26,7 +26,7 @@ from conftest import free_port
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from settings import PROJECT, Settings
+from settings import PROJECT, Settings, get_settings
 
 DOCKER_POOL = "deploy/docker-pool.json"
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -310,6 +310,9 @@ def test_a_daily_run_that_died_is_gone_on_with_and_missed_days_cost_one_run(pref
     now, small = datetime.now(UTC), {"start": "2016-01-01", "end": "2026-12-31", "trials": 3}
     died = schedule(prefect, "premiere/daily", now - timedelta(days=12), **small)
     wait_for(prefect, died, "RUNNING")
+    claims = Path(prefect["STORE_URI"]) / "locks" / f"daily-{get_settings().model_name}"
+    while not any(died in claim.read_text() for claim in claims.glob("*.json")):
+        time.sleep(0.1)
     killed: list[int] = []
     while not killed:
         for process in psutil.process_iter():

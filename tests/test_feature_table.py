@@ -180,3 +180,6 @@ def test_old_tables_go_with_the_terms_and_as_newer_ones_come(
         number(movies.assign(logical_date=pd.Timestamp(2026, 7, day)))
     days = {key.split("/")[2][:10] for key in store.keys("sample/features/")}
     assert days == {"2026-07-02", "2026-07-03"}
+    tables, _ = number(movies.assign(logical_date=pd.Timestamp(2026, 5, 1)))  # of an earlier day, and needed now
+    assert len(tables.everything.movies) == len(movies)
+    assert len([key for key in store.keys("sample/features/") if key.endswith(".json")]) == 2

@@ -46,6 +46,22 @@ def test_the_second_is_told_who_holds_it_and_it_is_free_again_after(store: Store
     assert len(store.keys("locks/promotion/")) == 1  # the last number stays, so that numbers only grow
 
 
+def test_a_claim_whose_first_answer_was_lost_is_ours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store asks again by itself, and is told that the file is there: it wrote it."""
+    create = store.create
+
+    def create_twice(key: str, data: bytes) -> bool:
+        assert create(key, data)
+        return create(key, data)
+
+    monkeypatch.setattr(store, "create", create_twice)
+    with lease(store, "promotion", "run one") as held:
+        held.check()
+        assert held.died == ""
+    with lease(store, "promotion", "run two") as held:
+        assert held.died == ""
+
+
 def test_a_killed_holder_on_this_host_is_no_obstacle(store: Store) -> None:
     command = [sys.executable, "-c", HOLD, store.uri]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as holder:

@@ -25,7 +25,7 @@ from models.movie import Movie
 from models.promotion import Verdict
 from settings import PROJECT, get_settings
 from tasks.foundation.lease import Lost, Taken, lease
-from tasks.foundation.store import open_store
+from tasks.foundation.store import FolderStore, open_store
 from tasks.registry import versions as registry
 from tasks.registry.scoring import Scored, score
 from tasks.registry.versions import CHAMPION
@@ -389,6 +389,40 @@ def test_who_lost_the_lease_moves_nothing_more(
     monkeypatch.setattr(moving, "activate", activate)
     assert promote_model(second.number)["promoted"]  # it goes on from there
     assert registry.find(CHAMPION).number == second.number
+
+
+def test_a_move_to_a_version_that_is_gone_is_given_up_and_blocks_nothing(copied_world: World, lenient: None) -> None:
+    gone, next_one = another_version(), another_version()
+    ledger.add("moving", to=gone.number, previous=1, reason="a test", sha256=gone.tags["sha256"], ends_as="promoted")
+    registry.client().delete_model_version(get_settings().model_name, str(gone.number))
+    with pytest.raises(LookupError):
+        promote_model(next_one.number)
+    assert ledger.read()[-1].event == "failed"
+    assert promote_model(next_one.number)["promoted"]
+
+
+def test_a_ledger_whose_copy_cannot_be_written_is_read(copied_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "COPIED", 1)
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(FolderStore, "write", full)
+    assert ledger.read()[0].event == "moving"
+
+
+def test_an_approval_is_of_one_version(copied_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, told = [], []
+
+    def answer(key: str, **_: Any) -> promoting.Approval:
+        asked.append(key)
+        return promoting.Approval(approve=True)
+
+    monkeypatch.setattr(promoting, "suspend_flow_run", answer)
+    monkeypatch.setattr(promoting, "alert", told.append)
+    for version in (another_version(), another_version()):
+        assert promoting.approved(version, "a test")
+    assert len(set(asked)) == len(told) == 2
 
 
 def test_a_stray_or_torn_file_in_the_ledger_stops_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:

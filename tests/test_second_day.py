@@ -6,9 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -77,8 +76,7 @@ class World:
         await inner(scope, receive, send)
 
     def collect(self, day: str, *span: date, **options: Any) -> dict[str, int]:
-        moment = SimpleNamespace(flow_run=SimpleNamespace(scheduled_start_time=datetime.fromisoformat(day)))
-        self._patch.setattr("flows.collect.runtime", moment)
+        self._patch.setattr("flows.collect.day_of_run", lambda: date.fromisoformat(day))
         self.asked.clear()
         return collect_movies(*span, **options)
 

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, expect
 
 from settings import PROJECT
 from tasks.operations import progress
-from tasks.operations.beginning import POOL, begin, tell_lost_runs
+from tasks.operations.beginning import POOL, begin, deploy, tell_lost_runs
 from tasks.operations.progress import Away, Prefect, champion, words
 from tasks.operations.waiting_room import Room
 
@@ -152,6 +152,38 @@ def test_the_first_run_is_started_once_and_again_where_it_died(daily: Daily) -> 
     (second,) = prefect.runs(["SCHEDULED"], deployments=[daily.id])
     daily.turn(second["id"], "COMPLETED")
     assert begin(prefect) is None
+
+
+def test_a_day_that_nobody_was_there_for_has_its_run_once(daily: Daily) -> None:
+    prefect = Prefect(daily.api)
+    every_minute = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}, "active": True}
+    due = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2026-01-02T05:00:00Z"}}
+    yesterday = daily.post(f"deployments/{daily.id}/create_flow_run", {"state": due})["id"]
+    daily.turn(yesterday, "COMPLETED")
+    assert begin(prefect) is None  # it has no schedule
+    schedule = daily.post(f"deployments/{daily.id}/schedules", [every_minute])[0]["id"]
+    name = begin(prefect, {"trials": 2})
+    assert name
+    assert begin(prefect) is None
+    (missed,) = [run for run in prefect.runs(["SCHEDULED"], limit=9) if run["name"] == name]
+    assert missed["parameters"] == {}  # those of the first run are for that alone
+    daily.turn(missed["id"], "FAILED")
+    httpx.patch(f"{daily.api}/deployments/{daily.id}/schedules/{schedule}", json={"active": False}).raise_for_status()
+    assert begin(prefect) is None  # a person took the schedule away
+
+
+def test_what_is_deployed_is_deployed_again_only_where_it_has_changed(
+    daily: Daily, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefect, commands = Prefect(daily.api), []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command[1:]))
+    assert deploy(prefect)
+    assert [command[-2:] for command in commands] == [["process", "--overwrite"], commands[1][-2:], ["deploy", "--all"]]
+    assert not deploy(prefect)
+    monkeypatch.setenv("PREMIERE_TAG", "another image")
+    assert deploy(prefect)
+    assert not deploy(prefect)
+    assert len(commands) == 6
 
 
 def test_runs_whose_host_is_gone_are_crashed_with_what_ran_inside_them(daily: Daily) -> None:
