@@ -234,7 +234,7 @@ def test_what_a_training_left_that_died_before_its_version_goes_a_day_later(copi
 def test_a_host_without_docker_has_no_images_to_retire(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     champion = registry.current_champion()
     assert champion
-    shipped = {"image": Shipment(target="image", where="premiere:v1-of-another-host")}
+    shipped = {"image": Shipment(target="image", where="premiere:v1-of-another-host", digest="sha256:0")}
     monkeypatch.setattr(ledger, "shipments", lambda *_: shipped)
     monkeypatch.setattr(retention, "retired_versions", lambda _: [champion])
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
