@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -74,8 +75,10 @@ def deploy(prefect: Prefect) -> bool:
     known = prefect.ask(f"variables/name/{DEPLOYED}")
     if known and known["value"] == digest.hexdigest() and prefect.deployment():
         return False
+    program = shutil.which("prefect", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert program
     for command in DEPLOY:
-        subprocess.run([str(Path(sys.executable).with_name("prefect")), *command.split()], cwd=PROJECT, check=True)
+        subprocess.run([program, *command.split()], cwd=PROJECT, check=True)
     if known:
         prefect.ask(f"variables/name/{DEPLOYED}", {"value": digest.hexdigest()}, "PATCH")
     else:
