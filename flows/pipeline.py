@@ -23,7 +23,7 @@ from tasks.learning.loading import TooLittleHistory
 from tasks.operations.command_line import run_from_shell
 from tasks.operations.daily import Steps, ask_a_person, daily_lock, overtaken_by
 from tasks.operations.parameters import check_parameters, with_rules
-from tasks.operations.run_names import run_name
+from tasks.operations.run_names import day_of_run, run_name, steps_of
 from tasks.operations.summary import ask_champion, summarise
 from tasks.registry.versions import current_champion
 from tasks.release.targets.shipment import Target
@@ -74,10 +74,10 @@ def run_pipeline(
     if newer:
         return Completed(message=f"nothing to do: {newer} is due, too, and does the work of both", name="Overtaken")
     source = source or source_to_collect(get_settings())
-    today = runtime.flow_run.scheduled_start_time.date()
+    today = day_of_run()
     steps = Steps()
     trained, promotion, answer = None, None, None
-    with daily_lock(minutes):
+    with daily_lock(minutes), steps_of(today):
         window = {"start": start, "end": end, "min_votes": min_votes, "history_a_day": history_a_day}
         collected = steps.take("collect", collect_movies, **window, source=source, as_of=today)
         if has_movies(get_settings(), source):

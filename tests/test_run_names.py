@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from flows.pipeline import run_pipeline
 from settings import PROJECT
 from tasks.data.source import source_to_collect, source_to_learn_from
 from tasks.operations.parameters import RULES
-from tasks.operations.run_names import run_name
+from tasks.operations.run_names import day_of_run, run_name, steps_of
 
 DEPLOYMENTS = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
 
@@ -110,3 +110,17 @@ def test_a_null_stands_for_the_default() -> None:
         schema = parameter_schema(found).dict()
         optional = [name for name, told in schema["properties"].items() if "anyOf" in told]
         assert validate(dict.fromkeys(optional), schema) == []
+
+
+def test_a_step_of_a_late_run_is_of_the_day_of_that_run(prefect_api: None) -> None:
+    @flow(name="inner", flow_run_name=run_name("inner"))
+    def inner() -> tuple[date, str]:
+        return day_of_run(), runtime.flow_run.name
+
+    @flow(name="outer")
+    def outer() -> tuple[tuple[date, str], date]:
+        with steps_of(date(2026, 9, 2)):
+            done = inner()
+        return done, day_of_run()
+
+    assert outer() == ((date(2026, 9, 2), "inner as of 2026-09-02"), datetime.now(UTC).date())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import date
 from typing import Any
-from uuid import UUID
 
-from prefect import get_client, runtime
+from prefect import runtime
 
 from settings import Settings, get_settings
 
+_DAY: ContextVar[date | None] = ContextVar("day of the outermost run", default=None)
 # How a parameter is told that says what a run does; the others say how.
 DETAILS = {
     "version": "v{}",
@@ -37,15 +38,20 @@ def run_name(what: str, source: Callable[[Settings], str] | None = None) -> Call
     return name
 
 
+@contextmanager
+def steps_of(day: date) -> Iterator[None]:
+    """Let the runs that are begun in the block be of a day: Prefect gives a step the moment at which it begins."""
+    before = _DAY.set(day)
+    try:
+        yield
+    finally:
+        _DAY.reset(before)
+
+
 def day_of_run() -> date:
     """Return the day that a run is for: its scheduled date, or that of the run that it is a step of."""
-    parent = runtime.flow_run.parent_flow_run_id
-    if parent:
-        with get_client(sync_client=True) as client:
-            expected = client.read_flow_run(UUID(parent)).expected_start_time
-            if expected:
-                return date.fromisoformat(f"{expected:%Y-%m-%d}")
-    return date.fromisoformat(f"{runtime.flow_run.scheduled_start_time:%Y-%m-%d}")
+    scheduled = runtime.flow_run.scheduled_start_time
+    return _DAY.get() or date(scheduled.year, scheduled.month, scheduled.day)
 
 
 def _found(source: Callable[[Settings], str] | None) -> str:
