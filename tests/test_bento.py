@@ -67,8 +67,9 @@ def test_a_second_build_holds_what_the_first_holds_though_that_lies_in_its_folde
     for stray in ("data/service.py", ".venv/lib/settings.py", "bentos/tmp/old/src/service.py", "deploy/web/x.html"):
         (checkout / stray).parent.mkdir(parents=True, exist_ok=True)
         (checkout / stray).touch()
-    model = f"model=movie-rating:{registry.find(registry.CHAMPION).label}"
-    (python,) = home.glob("models/movie-rating/*/mlflow_model/python_env.yaml")
+    label = registry.find(registry.CHAMPION).label
+    model = f"model=movie-rating:{label}"
+    (python,) = home.glob(f"models/movie-rating/{label}/mlflow_model/python_env.yaml")
     for version, fitted_on in (("v8", "3.11"), ("v9", "3.13")):
         python.write_text(re.sub("^python: .*", f"python: {fitted_on}.7", python.read_text(), flags=re.MULTILINE))
         done = subprocess.run(

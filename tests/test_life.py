@@ -19,6 +19,7 @@ EVENTS = {1: "kill a service", 2: "a broken batch", 8: "kill MLflow", 9: "kill t
 EVENTS |= dict.fromkeys(range(3, 8), "a day off")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_ten_days_with_faults_lose_nothing_and_nobody_is_left_unanswered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
