@@ -63,10 +63,7 @@ ledger: .venv/run  ## what was promoted, shipped and rolled back; ARGS="--on 202
 	@$(BIN)/python -m tasks.release.ledger $(ARGS)
 
 deploy: .venv/run  ## work pools, deployments and automations, on the Prefect server of PREFECT_API_URL
-	@$(BIN)/prefect work-pool create premiere --type process --overwrite
-	@$(BIN)/prefect work-pool create docker --type docker --base-job-template deploy/docker-pool.json --overwrite
-	@PREMIERE_TAG=$$(git rev-parse --short=12 HEAD) $(BIN)/prefect --no-prompt deploy --all
-	@PREFECT_EXPERIMENTAL_EVENTS=true $(BIN)/python -m tasks.operations.automations
+	@PREMIERE_TAG=$$(git rev-parse --short=12 HEAD) PREFECT_EXPERIMENTAL_EVENTS=true $(BIN)/python -m tasks.operations.deploying
 
 image:  ## the image of the flows, for the docker work pool; needs Docker
 	docker build --build-arg SOURCE_COMMIT=$$(git rev-parse HEAD) --tag premiere-flows:$$(git rev-parse --short=12 HEAD) .

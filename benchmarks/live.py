@@ -6,7 +6,7 @@
 The world is the sample's (sample/living.py), made small, with a level of ratings that falls by `TREND` a year; all of
 it is synthetic. Everything else is real: PostgreSQL, S3, Prefect with a worker, MLflow, two services behind HAProxy,
 which answer a constant load from the first champion on. Faults come at random, from a seed: TMDB's answers fail,
-processes are killed, days are missed, a batch is broken, a challenger is worse.
+processes are killed, days are missed, a batch is broken, a disk is full, a challenger is worse.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -143,11 +143,8 @@ class Life:
             self._begin(DAILY, other, self._parameters(), "")
         self.missed = []
         options = f"--shock scale={day}" if event == "a broken batch" else ""
-        if event == "a full disk":
-            self.servers.fill_disk()
-        done.state, done.words = self._run(DAILY, day, self._parameters(), event, options)
-        if event == "a full disk":
-            self.servers.free_disk()
+        with self.servers.full_disk() if event == "a full disk" else nullcontext():
+            done.state, done.words = self._run(DAILY, day, self._parameters(), event, options)
         done.seconds = time.monotonic() - began
         self._see_to_services()
         done.champion, done.disagree = self._agreement()

@@ -26,7 +26,7 @@ from sample import living, tmdb_server
 from serving.tables import UPCOMING
 from settings import get_settings
 from tasks.data.catalogue import list_partitions, read_catalogue
-from tasks.data.partitions import is_intact
+from tasks.data.partitions import Partition, is_intact
 from tasks.foundation.clock import now
 from tasks.foundation.store import open_store
 from tasks.foundation.warehouse import connect
@@ -103,9 +103,8 @@ def judge(life: Life, sample: str) -> Report:
     happened = Counter(day.event for day in life.days if day.event)
     seconds = served.seconds or [0.0]
     calm = [day.seconds for day in ended if not day.event]
-    known = {version.label: version.tags.get("known_on", version.tags["as_of"]) for version in registry.all_versions()}
-    champions = [day for day in ended if day.champion in known]
-    ages = [(day.day - date.fromisoformat(known[day.champion][:10])).days for day in champions]
+    known = {version.label: version.known_on for version in registry.all_versions()}
+    ages = [(day.day - known[day.champion]).days for day in ended if day.champion in known]
     facts = {
         "champions": ", ".join(f"{count} {event}" for event, count in sorted(outcomes.items())),
         "versions that answered": ", ".join(f"{version}: {count}" for version, count in served.answered.items()),
@@ -119,7 +118,7 @@ def judge(life: Life, sample: str) -> Report:
         "quarantined": f"{sum(len(partition.refused) for partition in partitions)} records",
         "all movies judged": ", ".join(f"{name} {value}" for name, value in errors(predictions).items()),
     }
-    return Report(months, facts, broken(life, lives), [_plot(months)])
+    return Report(months, facts, broken(life, lives, partitions), [_plot(months)])
 
 
 def _shocks(shocks: list[str]) -> list[str]:
@@ -165,12 +164,12 @@ def errors(judged: pd.DataFrame) -> dict[str, float | None]:
     }
 
 
-def broken(life: Life, lives: dict[int, living.Life]) -> list[str]:
+def broken(life: Life, lives: dict[int, living.Life], partitions: list[Partition]) -> list[str]:
     """Return what should not have happened, in words."""
     found = [f"{day.day}: {day.disagree}" for day in life.days if day.disagree]
     found += [f"a request failed: {words}" for words in life.people.asked.failed[:10]]
     store = open_store(get_settings().store_uri)
-    for partition in list_partitions(store, "sample"):
+    for partition in partitions:
         if not is_intact(store, partition):
             found.append(f"half a partition: {partition.slice} of {partition.logical_date}")
     for version in registry.all_versions():

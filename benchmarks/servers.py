@@ -170,25 +170,21 @@ class Stack:
     front: str
     services: list[str]
 
-    def prefect(self, *arguments: str) -> str:
-        """Run a command of Prefect's and return what it says."""
-        command = [str(BIN / "prefect"), *arguments]
-        done = subprocess.run(command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"prefect {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return done.stdout
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Let S3 take nothing while the block runs, as where its disk is full: what lies there can be read."""
+        s3, usual = self.servers["s3"], self.servers["s3"].command
 
-    def fill_disk(self) -> None:
-        """Let S3 take nothing any more, as where its disk is full: what lies there can be read."""
-        self.servers["s3"].kill()
-        self.servers["s3"].command.append(FULL)
-        self.servers["s3"].start()
+        def restart(command: list[str]) -> None:
+            s3.kill()
+            s3.command = command
+            s3.start()
 
-    def free_disk(self) -> None:
-        """Undo `fill_disk`."""
-        self.servers["s3"].kill()
-        self.servers["s3"].command.remove(FULL)
-        self.servers["s3"].start()
+        restart([*usual, FULL])
+        try:
+            yield
+        finally:
+            restart(usual)
 
     def bytes(self) -> int:
         """Return how much everything takes on disk."""
@@ -269,11 +265,8 @@ def stack(folder: Path, **settings: str) -> Iterator[Stack]:
         subprocess.run(tables, env=made, cwd=PROJECT, check=True)
         for name in ("prefect", "mlflow"):
             servers[name].start()
-        running.prefect("work-pool", "create", "premiere", "--type", "process", "--overwrite")
-        running.prefect("work-pool", "create", "docker", "--type", "docker", "--overwrite")
-        running.prefect("--no-prompt", "deploy", "--all")
         subprocess.run(
-            [sys.executable, "-m", "tasks.operations.automations"], env=environment, cwd=PROJECT, check=True,
+            [sys.executable, "-m", "tasks.operations.deploying"], env=environment, cwd=PROJECT, check=True,
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         servers["worker"].start()

@@ -24,7 +24,8 @@ def keep_house(as_of: date | None = None) -> dict[str, int]:
         as_of: the day that ages are counted from; default, and the latest: the scheduled date.
     """
     check_parameters(**locals())
-    return retire(min(as_of or day_of_run(), day_of_run()))
+    today = day_of_run()
+    return retire(min(as_of or today, today))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def run_pipeline(
         if champion:
             steps.take("predict", predict_upcoming, source, today)
             answer = steps.take("ask", ask_champion, champion, source, today)
-        steps.take("tidy up", keep_house, min(as_of or today, today))  # not what was just made as of an earlier day
+        steps.take("tidy up", keep_house, as_of)  # not what was just made as of an earlier day
         steps.show()
     if steps.failures:
         tell_block(f"{runtime.flow_run.name} failed: {steps.failures}")  # an automation tells ALERT_WEBHOOK_URL

@@ -223,10 +223,15 @@ def test_what_a_training_left_that_died_before_its_version_goes_a_day_later(copi
     old = client.create_run(experiment, start_time=stamp, tags=tags)
     client.log_text(old.info.run_id, "half", "model_card.md")
     under_way = client.create_run(experiment, tags=tags)
+    theirs, finished = (client.create_run(experiment, start_time=stamp, tags=tags) for _ in range(2))
+    client.create_registered_model("of another name")
+    client.create_model_version("of another name", source=theirs.info.artifact_uri, run_id=theirs.info.run_id)
+    client.set_terminated(finished.info.run_id)  # its version may be one that a person deleted
     assert retention.PLACES["trainings"](TODAY) == 1
     assert client.get_run(old.info.run_id).info.lifecycle_stage == "deleted"
     assert not Path(old.info.artifact_uri.removeprefix("file://")).exists()
-    assert client.get_run(under_way.info.run_id).info.lifecycle_stage == "active"
+    for run in (under_way, theirs, finished):
+        assert client.get_run(run.info.run_id).info.lifecycle_stage == "active"
     assert registry.has_files(champion)
     assert retention.PLACES["trainings"](TODAY) == 0
 

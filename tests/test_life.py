@@ -15,8 +15,16 @@ from benchmarks.servers import postgres_programs, stack
 from settings import get_settings
 
 DAYS = 10
-EVENTS = {1: "kill a service", 2: "a broken batch", 8: "kill MLflow", 9: "kill the worker"}
-EVENTS |= dict.fromkeys(range(3, 8), "a day off")
+EVENTS = {
+    1: "kill a service",
+    2: "kill the run",
+    3: "a broken batch",
+    4: "a day off",
+    5: "a day off",
+    6: "kill MLflow",
+    7: "a worse challenger",
+    8: "kill the worker",
+}
 
 
 @pytest.mark.long

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, expect
 
 from settings import PROJECT
 from tasks.operations import progress
-from tasks.operations.beginning import POOL, begin, deploy, tell_lost_runs
+from tasks.operations.beginning import POOL, begin, deploy_changes, tell_lost_runs
 from tasks.operations.progress import Away, Prefect, champion, words
 from tasks.operations.waiting_room import Room
 
@@ -177,12 +177,12 @@ def test_what_is_deployed_is_deployed_again_only_where_it_has_changed(
 ) -> None:
     prefect, commands = Prefect(daily.api), []
     monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command[1:]))
-    assert deploy(prefect)
+    assert deploy_changes(prefect)
     assert [command[-2:] for command in commands] == [["process", "--overwrite"], commands[1][-2:], ["deploy", "--all"]]
-    assert not deploy(prefect)
+    assert not deploy_changes(prefect)
     monkeypatch.setenv("PREMIERE_TAG", "another image")
-    assert deploy(prefect)
-    assert not deploy(prefect)
+    assert deploy_changes(prefect)
+    assert not deploy_changes(prefect)
     assert len(commands) == 6
 
 

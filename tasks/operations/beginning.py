@@ -14,12 +14,8 @@ import argparse
 import hashlib
 import os
 import re
-import shutil
 import socket
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -27,15 +23,11 @@ from botocore.exceptions import ClientError
 from croniter import croniter  # type: ignore[import-untyped]
 
 from settings import PROJECT
+from tasks.operations.deploying import POOL, deploy
 from tasks.operations.progress import BEGUN, DAILY, Prefect
 
-POOL = "premiere"
 DEPLOYED = "premiere_deployed"  # Prefect's variable that says what is
-DEPLOY = (  # as make deploy does
-    f"work-pool create {POOL} --type process --overwrite",
-    "work-pool create docker --type docker --base-job-template deploy/docker-pool.json --overwrite",
-    "--no-prompt deploy --all",
-)
+PARTS = ("prefect.yaml", "deploy/*-pool.json", "flows/*.py", "requirements.txt")  # of what is deployed, and its version
 CONTAINER = r"[0-9a-f]{12}"  # what a container calls itself
 OURS = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 PENDING_OR_RUNNING = ["PENDING", "RUNNING", "CANCELLING"]
@@ -50,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     make_bucket(options.bucket)
     prefect = Prefect(os.environ["PREFECT_API_URL"])
-    print("deployed" if deploy(prefect) else "what is deployed is of this code", flush=True)
+    print("deployed" if deploy_changes(prefect) else "what is deployed is of this code", flush=True)
     for name in tell_lost_runs(prefect):
         print(f"{name}: its worker ended, and so did it", flush=True)
     parameters = {"trials": options.trials} if options.trials else {}
@@ -66,19 +58,16 @@ def make_bucket(name: str) -> None:
             raise
 
 
-def deploy(prefect: Prefect) -> bool:
+def deploy_changes(prefect: Prefect) -> bool:
     """Make the pools and deploy all, unless this is what was deployed last; say whether it was done."""
     digest = hashlib.sha256(os.environ.get("PREMIERE_TAG", "").encode())
-    for pattern in ("prefect.yaml", "deploy/*-pool.json", "flows/*.py"):
+    for pattern in PARTS:
         for path in sorted(PROJECT.glob(pattern)):
             digest.update(path.read_bytes())
     known = prefect.ask(f"variables/name/{DEPLOYED}")
     if known and known["value"] == digest.hexdigest() and prefect.deployment():
         return False
-    program = shutil.which("prefect", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    assert program
-    for command in DEPLOY:
-        subprocess.run([program, *command.split()], cwd=PROJECT, check=True)
+    deploy()
     if known:
         prefect.ask(f"variables/name/{DEPLOYED}", {"value": digest.hexdigest()}, "PATCH")
     else:

@@ -4,9 +4,9 @@ What a rollback may need stays: the files, bentos and images of the champion, of
 the challenger. Of other versions the files go after `VERSION_DAYS`, with their bentos and images; their rows in the
 registry, with figures and tags, stay for ever, as does the ledger. Searches of Optuna go after `STUDY_DAYS`, ended runs
 of our flows in Prefect and what they showed after `RUN_DAYS`, recorded predictions with their feedback after
-`PREDICTION_DAYS`.
-Partitions, upcoming lists and the texts of predictions go with TMDB's six months (tasks/data/purging.py), feature
-tables when newer ones are made. What lies in an image registry or at ECS is theirs to keep.
+`PREDICTION_DAYS`. Partitions, upcoming lists and the texts of predictions go with TMDB's six months
+(tasks/data/purging.py), feature tables when newer ones are made. What lies in an image registry or at ECS is theirs to
+keep.
 
 Days are counted by the days that things were made for, not by the clock: a day that is run late retires what the day
 itself would have. What was made today as of an earlier day (`--as-of`, a replay) is of today.
@@ -38,12 +38,11 @@ from serving.tables import FEEDBACK, PREDICTIONS
 from settings import get_settings
 from tasks.foundation.run_log import log
 from tasks.foundation.warehouse import connect
-from tasks.learning.studies import delete_studies
+from tasks.learning.studies import MADE_FOR, delete_studies
 from tasks.registry import versions as registry
 from tasks.registry.versions import CHALLENGER, Version
 from tasks.release import ledger
 from tasks.release.targets import bento, images
-from tasks.release.targets.docker_engine import has_engine
 
 CHAMPIONS = 4  # the present one, and those that rollbacks go back to
 ENDED = [StateType.COMPLETED, StateType.CANCELLED, StateType.FAILED, StateType.CRASHED]
@@ -55,15 +54,16 @@ VERSION_DAYS, STUDY_DAYS, RUN_DAYS, PREDICTION_DAYS = 14, 35, 60, 400
 
 def retired_versions(today: date) -> list[Version]:
     """Return the versions whose files nobody needs any more, oldest first."""
-    before = str(today - timedelta(days=VERSION_DAYS))
+    before = today - timedelta(days=VERSION_DAYS)
     kept = set(ledger.champions(ledger.read())[-CHAMPIONS:])
     champion, challenger = registry.current_champion(), registry.find_alias(CHALLENGER)
     kept |= {version.number for version in (champion, challenger) if version}
-    return [v for v in registry.all_versions() if v.number not in kept and _made_for(v, before) < before]
+    return [v for v in registry.all_versions() if v.number not in kept and _made_for(v) < before]
 
 
-def _made_for(version: Version, unknown: str) -> str:
-    return version.tags.get("made_for") or version.tags.get("known_on", unknown)
+def _made_for(version: Version) -> date:
+    """Return the day that a version was made for; older versions tell that whose knowledge they have."""
+    return date.fromisoformat(version.tags[MADE_FOR]) if MADE_FOR in version.tags else version.known_on
 
 
 def _versions(today: date) -> int:
@@ -85,7 +85,7 @@ def _versions(today: date) -> int:
 
 def _trainings(today: date) -> int:
     """What trainings left behind that died before they registered a version; one of the last day may be under way."""
-    left = registry.unregistered_runs(datetime.now(UTC) - timedelta(days=1))
+    left = registry.unfinished_runs(datetime.now(UTC) - timedelta(days=1))
     for run in left:
         registry.discard_run(run)
     return len(left)
@@ -96,11 +96,9 @@ def _bentos(today: date) -> int:
 
 
 def _images(today: date) -> int:
-    """Images on this host's engine; where none answers there are none that this host could delete."""
     records = ledger.read()
     shipped = [ledger.shipments(records, version.number).get("image") for version in retired_versions(today)]
-    addresses = [shipment.where for shipment in shipped if shipment]
-    return images.delete(addresses) if addresses and has_engine() else 0
+    return images.delete([shipment.where for shipment in shipped if shipment])
 
 
 def _studies(today: date) -> int:

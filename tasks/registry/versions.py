@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -43,6 +43,11 @@ class Version:
     def label(self) -> str:
         """How it is called everywhere outside MLflow: v7."""
         return f"v{self.number}"
+
+    @property
+    def known_on(self) -> date:
+        """The day whose knowledge it learned from; older versions tell that of their newest movie only."""
+        return date.fromisoformat(self.tags.get("known_on", self.tags["as_of"])[:10])
 
 
 def client() -> Any:
@@ -154,53 +159,52 @@ def find_alias(alias: str) -> Version | None:
 
 def all_versions() -> list[Version]:
     """Return all versions of the model, oldest first."""
+    found: list[Any] = []
+    with _where_it_is():
+        found = client().search_model_versions(f"name = '{get_settings().model_name}'")
+    return sorted((Version(int(v.version), v.run_id, dict(v.tags)) for v in found), key=lambda version: version.number)
+
+
+@contextmanager
+def _where_it_is() -> Iterator[None]:
+    """Pass over the rest of the block where MLflow has not what it asks for."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = client().search_model_versions(f"name = '{get_settings().model_name}'")
+        yield
     except MlflowException as error:
         if error.error_code not in NOT_FOUND:
             raise
-        return []
-    return sorted((Version(int(v.version), v.run_id, dict(v.tags)) for v in found), key=lambda version: version.number)
 
 
 def delete_files(version: Version) -> None:
     """Delete the files of a version, of its fits and of its run; its rows in the registry stay."""
-    mlflow_client = client()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = mlflow_client.get_run(version.run_id)
-    except MlflowException as error:
-        if error.error_code not in NOT_FOUND:
-            raise
-        return  # a person has deleted it, with what belonged to it
-    _delete_files_of(run)
+    with _where_it_is():  # a person may have deleted the run, with what belonged to it
+        _delete_files_of(client().get_run(version.run_id))
 
 
 def _delete_files_of(run: Any) -> None:
     """Delete what lies in a run and in the fits that it made; what is gone is no error."""
     mlflow_client = client()
-    from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    for fit in [*(run.outputs.model_outputs if run.outputs else []), None]:
-        try:
-            place = mlflow_client.get_logged_model(fit.model_id).artifact_location if fit else run.info.artifact_uri
-            files: Any = get_artifact_repository(place)
-            files.delete_artifacts()
-        except MlflowException as error:
-            if error.error_code not in NOT_FOUND:
-                raise
+    def delete(place: str) -> None:
+        files: Any = get_artifact_repository(place)
+        files.delete_artifacts()
+
+    for fit in run.outputs.model_outputs if run.outputs else []:
+        with _where_it_is():
+            delete(mlflow_client.get_logged_model(fit.model_id).artifact_location)
+    with _where_it_is():
+        delete(run.info.artifact_uri)
 
 
-def unregistered_runs(before: datetime) -> list[Any]:
-    """Return MLflow's runs of trainings that began before a moment and came to no version."""
-    mlflow_client, versions = client(), {version.run_id for version in all_versions()}
-    asked = f"tags.training != '' and tags.family != '' and attributes.start_time < {int(before.timestamp() * 1000)}"
+def unfinished_runs(before: datetime) -> list[Any]:
+    """Return MLflow's runs of trainings that began before a moment, came to no end, and to no version of any model."""
+    mlflow_client, stamp = client(), int(before.timestamp() * 1000)
+    asked = f"tags.family != '' and attributes.status != 'FINISHED' and attributes.start_time < {stamp}"
     found = mlflow_client.search_runs([experiment(mlflow_client)], asked, max_results=1_000)
-    return [run for run in found if run.info.run_id not in versions]
+    return [run for run in found if not mlflow_client.search_model_versions(f"run_id = '{run.info.run_id}'")]
 
 
 def discard_run(run: Any) -> None:
@@ -218,17 +222,14 @@ def find_trained(tags: dict[str, str]) -> Version | None:
 def has_files(version: Version) -> bool:
     """Say whether the fits of a version and its code lie in the registry, as far as listing them tells."""
     import mlflow
-    from mlflow.exceptions import MlflowException
 
     wanted = {model_uri(version): "model.skops", version.tags.get("judged_uri", ""): "model.skops"}
     wanted |= {f"runs:/{version.run_id}/{CODE}": "estimator.py"}
-    try:
-        listed = {uri: mlflow.artifacts.list_artifacts(artifact_uri=uri) for uri in wanted}
-    except MlflowException as error:
-        if error.error_code not in NOT_FOUND:
-            raise
-        return False
-    return all(any(Path(f.path).name == wanted[uri] and f.file_size for f in files) for uri, files in listed.items())
+    listed: dict[str, list[Any]] = {}
+    with _where_it_is():
+        listed |= {uri: mlflow.artifacts.list_artifacts(artifact_uri=uri) for uri in wanted}
+    held = {uri: any(Path(f.path).name == wanted[uri] and f.file_size for f in files) for uri, files in listed.items()}
+    return bool(held) and all(held.values())
 
 
 def set_alias(alias: str, version: Version) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from prefect import runtime
 
@@ -74,9 +75,13 @@ def move(intent: Entry, held: Lease) -> Entry:
     assert intent.ends_as
     before = ledger.shipments(ledger.read(), intent.previous) if intent.previous else {}
     facts = intent.model_dump(exclude={"event", "at", "by", "model", "ends_as", "fence"}) | {"fence": held.number}
-    touched: list[Shipment] = []
     try:
         version = registry.find(str(intent.to))
+    except LookupError as error:  # gone; a registry that does not answer is another error, and the move waits
+        _give_up(intent, facts, str(error))
+        raise
+    touched: list[Shipment] = []
+    try:
         for shipment in intent.shipments:
             held.check()
             touched.append(shipment)
@@ -89,9 +94,7 @@ def move(intent: Entry, held: Lease) -> Entry:
                 held.check()
                 activate(before[shipment.target])
         stays = [shipment.where for shipment in touched[:-1] if shipment.target not in before]
-        told = f"{intent.ends_as} given up: {error}" + (f"; still there: {', '.join(stays)}" if stays else "")
-        ledger.add("failed", **facts | {"reason": told[:500], "shipments": []})
-        ledger.show()
+        _give_up(intent, facts, f"{error}" + (f"; still there: {', '.join(stays)}" if stays else ""))
         raise
     held.check()
     if intent.ends_as == "rolled back" and intent.previous:
@@ -102,6 +105,11 @@ def move(intent: Entry, held: Lease) -> Entry:
     record = ledger.add(intent.ends_as, **facts)
     ledger.show()
     return record
+
+
+def _give_up(intent: Entry, facts: dict[str, Any], why: str) -> None:
+    ledger.add("failed", **facts | {"reason": f"{intent.ends_as} given up: {why}"[:500], "shipments": []})
+    ledger.show()
 
 
 def finish_move(held: Lease) -> Entry | None:

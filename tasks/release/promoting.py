@@ -70,7 +70,7 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
         reason = "{} learned ratings of {}, the champion those of {}: give it a MODEL_NAME of its own"
         return _kept(reason.format(challenger.label, challenger.tags["source"], champion.tags["source"]))
     as_of = pd.Timestamp(challenger.tags["as_of"])
-    movies = read_movies(challenger.tags["source"], _known_on(challenger).date())  # what it learned from itself
+    movies = read_movies(challenger.tags["source"], challenger.known_on)  # what it learned from itself
     train, unseen = split_unseen(movies, as_of, [v.tags["judged_until"] for v in (challenger, champion) if v])
     if unseen.empty:
         return _kept(f"no hold-out movie is new to both: {challenger.label} is as of {as_of.date()}")
@@ -90,7 +90,7 @@ def _compare(challenger: Version, champion: Version | None, gate: Gate) -> tuple
         {way: said.predictions for way, said in old.items()} if old else None,
         gate,
         look=ledger.looks(ledger.read(), champion.number, challenger.number) if champion else 1,
-        learned_days=(_known_on(challenger) - _known_on(champion)).days if champion else 0,
+        learned_days=(challenger.known_on - champion.known_on).days if champion else 0,
     )
     actual = unseen["vote_average"].to_numpy(dtype=float)
     return verdict, verdict_plot(actual, new[RECORD].ratings, old[RECORD].ratings if old else None)
@@ -102,11 +102,6 @@ def _score_as_asked(version: Version, movies: pd.DataFrame) -> dict[str, Scored]
     asked = views(known)
     rated = score(version, "judged", [movie for view in asked.values() for movie in view])
     return {way: rated.part(n * len(known), len(known)) for n, way in enumerate(asked)}
-
-
-def _known_on(version: Version) -> pd.Timestamp:
-    """Return the day whose knowledge a version learned from; older versions tell that of their newest movie only."""
-    return pd.Timestamp(version.tags.get("known_on", version.tags["as_of"]))
 
 
 def _kept(reason: str) -> tuple[Verdict, None]:

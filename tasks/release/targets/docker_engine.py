@@ -6,15 +6,6 @@ import docker
 from docker.errors import APIError, DockerException
 
 
-def has_engine() -> bool:
-    """Say whether a Docker engine answers."""
-    try:
-        engine().close()
-    except RuntimeError:
-        return False
-    return True
-
-
 def engine() -> docker.DockerClient:
     """Connect to the Docker engine; raises RuntimeError, with what to do about it, where there is none."""
     try:
